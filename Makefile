@@ -1,0 +1,45 @@
+# Needs python3 >= 3.11 and nothing else: every target makes .venv from pyproject.toml first.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+READY   = $(VENV)/.ready
+FOR    ?=
+g      ?= factory
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench bench-quick up down worker
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Run everything with simulated plants, live in the terminal (FOR=60: for 60 seconds, then check and exit)
+	$(BIN)/headrace demo $(if $(FOR),--for $(FOR))
+
+test: check ## Run the checks and every test
+	$(BIN)/pytest
+
+check: $(READY) ## Lint, formatting and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(READY) ## Measure throughput and latency beside stock Faust and Quix Streams, write bench/RESULTS.md
+	$(BIN)/python -m bench.run
+
+bench-quick: $(READY) ## The same in under five minutes, ending in one line of figures
+	$(BIN)/python -m bench.run --quick
+
+up: $(READY) ## Start Kafka, schema registry and MQTT broker in the background
+	$(BIN)/headrace up
+
+down: $(READY) ## Stop them; their data stays
+	$(BIN)/headrace down
+
+worker: $(READY) ## Run one worker in the foreground (g=factory: which one)
+	$(BIN)/faust -A streams.$(g) worker -l info
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Headrace needs Python 3.11 or newer; this is " + sys.version + ". Name another one: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@

@@ -1,0 +1,198 @@
+"""Alerts as episodes: raised once, reopened within the cooldown, cleared by their own condition, the same for every replay.
+
+The conditions are evaluated over columns; only the readings at which a state may change are looked at one by one.
+"""
+
+from collections.abc import Iterable, MutableMapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from agents.rules import Rule, evaluate
+
+# How long after its cooldown an episode still absorbs historic readings: what a gateway that was offline for an hour delivers.
+MEMORY_MS: Final = 3_600_000
+
+
+class Status(StrEnum):
+    """What happened to an episode."""
+
+    RAISED = "RAISED"
+    REOPENED = "REOPENED"
+    CLEARED = "CLEARED"
+
+
+class Key(NamedTuple):
+    """Whose episode, of which rule."""
+
+    device_id: str
+    subject: str
+    rule: str
+
+
+class Episode(NamedTuple):
+    """The latest episode of a key; times are event time in milliseconds."""
+
+    raised_at: int
+    changed_at: int
+    open: bool
+    historic_at: int | None = None
+    """Latest historic alert of the key, which absorbs others within the cooldown."""
+
+
+Episodes = MutableMapping[Key, Episode]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What all alerts of a worker share."""
+
+    tenant: str
+    domain: str
+
+
+def alert_id(origin: Origin, key: Key, raised_at: int) -> str:
+    """The id of the episode that started at `raised_at`: equal for every change and every replay of it."""
+    return blake2b("\x1f".join((origin.tenant, *key, str(raised_at))).encode(), digest_size=16).hexdigest()
+
+
+def judge(rules: Sequence[Rule], episodes: Episodes, readings: pl.DataFrame, origin: Origin) -> pl.DataFrame:
+    """Change the episodes by the readings, in the order of the log, and return one alert for each change.
+
+    `readings` has `device_id`, `subject`, `value`, `timestamp` (ms), `watermark` (ms, on the reading's arrival) and the rules' own
+    columns. A reading behind its watermark raises a historic alert of its own and leaves the episode as it is. Columns of the
+    result are those of `schemas/avro/alerts.avsc`.
+    """
+    conditions = evaluate(rules, readings)
+    alerts: list[tuple[object, ...]] = []
+    for rule in rules:
+        for reading in _turning_points(rule, conditions, episodes, readings):
+            alerts += _step(rule, episodes, origin, reading)
+    return pl.DataFrame(alerts, schema=_SCHEMA, orient="row")
+
+
+def forget(rules: Sequence[Rule], episodes: Episodes, watermark: int) -> None:
+    """Drop closed episodes that no reading can meet any more (see `MEMORY_MS`); nothing an alert depends on."""
+    cooldowns = {rule.name: rule.cooldown_ms for rule in rules}
+    for key, episode in list(episodes.items()):
+        if _is_forgotten(episode, cooldowns.get(key.rule, 0), watermark):
+            del episodes[key]
+
+
+def to_frame(episodes: Episodes) -> pl.DataFrame:
+    """The episodes as a frame, in order of their key, for the checkpoint."""
+    return pl.DataFrame([(*key, *episodes[key]) for key in sorted(episodes)], schema=_EPISODE_SCHEMA, orient="row")
+
+
+def from_frame(frame: pl.DataFrame) -> Episodes:
+    """The reverse of `to_frame`."""
+    return {Key(*row[:3]): Episode(*row[3:]) for row in frame.select(*_EPISODE_SCHEMA).iter_rows()}
+
+
+class _Reading(NamedTuple):
+    device_id: str
+    subject: str
+    value: float
+    timestamp: int
+    watermark: int
+    raises: bool
+    threshold: float
+
+
+def _turning_points(rule: Rule, conditions: pl.DataFrame, episodes: Episodes, readings: pl.DataFrame) -> Iterable[_Reading]:
+    """The readings at which an episode may change: runs of one condition are cut to their first.
+
+    Only keys that raise in this batch or have an open episode matter, a few of thousands.
+    """
+    raises, clears = conditions[f"{rule.name}/raises"], conditions[f"{rule.name}/clears"]
+    open_keys = [key[:2] for key, episode in episodes.items() if episode.open and key.rule == rule.name]
+    if not open_keys and not raises.any():
+        return []
+    keys = pl.concat(
+        [
+            readings.filter(raises).select("device_id", "subject"),
+            pl.DataFrame(open_keys, schema={"device_id": pl.String, "subject": pl.String}, orient="row"),
+        ]
+    ).unique()
+    rows = readings.with_columns(raises.alias("raises")).filter(raises | clears)
+    rows = rows.join(keys, on=["device_id", "subject"], how="semi", maintain_order="left")
+    historic = pl.col("timestamp") < pl.col("watermark")
+    previous = pl.col("raises").shift(1).over("device_id", "subject", historic)
+    turning = rows.filter((historic & pl.col("raises")) | (~historic & previous.ne_missing(pl.col("raises"))))
+    columns = turning.select("device_id", "subject", "value", "timestamp", "watermark", "raises", threshold=rule.threshold)
+    return (_Reading(*row) for row in columns.iter_rows())
+
+
+def _step(rule: Rule, episodes: Episodes, origin: Origin, reading: _Reading) -> Iterable[tuple[object, ...]]:
+    """Advance one episode by one reading; yields at most one alert."""
+    key = Key(reading.device_id, reading.subject, rule.name)
+    episode = episodes.get(key)
+    if episode is not None and _is_forgotten(episode, rule.cooldown_ms, reading.watermark):
+        episode = None
+    at = reading.timestamp
+    if at < reading.watermark:
+        if not _is_absorbed(episode, rule.cooldown_ms, at):
+            episodes[key] = episode._replace(historic_at=at) if episode else Episode(at, at, open=False, historic_at=at)
+            yield _alert(rule, origin, key, reading, Status.RAISED, at)
+    elif not reading.raises:
+        if episode is not None and episode.open:
+            episodes[key] = episode._replace(open=False, changed_at=at)
+            yield _alert(rule, origin, key, reading, Status.CLEARED, episode.raised_at)
+    elif episode is None or (not episode.open and at - episode.raised_at >= rule.cooldown_ms):
+        episodes[key] = Episode(at, at, open=True, historic_at=episode.historic_at if episode else None)
+        yield _alert(rule, origin, key, reading, Status.RAISED, at)
+    elif not episode.open:
+        episodes[key] = episode._replace(open=True, changed_at=at)
+        yield _alert(rule, origin, key, reading, Status.REOPENED, episode.raised_at)
+
+
+def _is_forgotten(episode: Episode, cooldown_ms: int, watermark: int) -> bool:
+    latest = max(episode.changed_at, episode.historic_at or 0)
+    return not episode.open and latest + cooldown_ms + MEMORY_MS < watermark
+
+
+def _is_absorbed(episode: Episode | None, cooldown_ms: int, at: int) -> bool:
+    """Whether a historic reading belongs to an episode already told of."""
+    if episode is None:
+        return False
+    within = episode.raised_at <= at and (episode.open or at <= episode.changed_at)
+    near = abs(at - episode.raised_at) < cooldown_ms
+    return within or near or (episode.historic_at is not None and abs(at - episode.historic_at) < cooldown_ms)
+
+
+def _alert(rule: Rule, origin: Origin, key: Key, reading: _Reading, status: Status, raised_at: int) -> tuple[object, ...]:
+    facts = {"device": key.device_id, "subject": key.subject, "value": reading.value, "threshold": reading.threshold}
+    return (
+        alert_id(origin, key, raised_at),
+        origin.tenant,
+        origin.domain,
+        key.device_id,
+        key.subject,
+        rule.name,
+        str(rule.severity),
+        str(status),
+        reading.value,
+        reading.threshold,
+        rule.message.format(**facts),
+        raised_at,
+        reading.timestamp,
+        reading.timestamp < reading.watermark,
+    )
+
+
+_SCHEMA: Final = {
+    **dict.fromkeys(("alert_id", "tenant", "domain", "device_id", "subject", "rule", "severity", "status"), pl.String),
+    **dict.fromkeys(("value", "threshold"), pl.Float64),
+    "message": pl.String,
+    **dict.fromkeys(("raised_at", "changed_at"), pl.Int64),
+    "historic": pl.Boolean,
+}
+_EPISODE_SCHEMA: Final = {
+    **dict.fromkeys(("device_id", "subject", "rule"), pl.String),
+    **dict.fromkeys(("raised_at", "changed_at"), pl.Int64),
+    "open": pl.Boolean,
+    "historic_at": pl.Int64,
+}

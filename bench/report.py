@@ -1,0 +1,159 @@
+"""Results to paper: the figures that matter, `bench/results/<plan>.json`, and of a full run `bench/RESULTS.md` with its plots.
+
+`python -m bench.report` writes the last two anew from the JSON of the last full run.
+"""
+
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import matplotlib as mpl
+import orjson
+import polars as pl
+from matplotlib import pyplot as plt
+
+from bench.jobs import BENCH, OURS, QUIX, STOCK_FAUST, WAREHOUSE
+from schemas.catalog import READINGS
+
+RESULTS: Final = BENCH / "results"
+JUDGED_RATE: Final = 20_000
+"""Readings/s at which `p99_ms` is taken."""
+
+
+def publish(results: dict[str, Any]) -> str:
+    """Write everything there is to write; returns the last line."""
+    results = {"summary": summarise(results), **results}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{results['plan']['name']}.json").write_bytes(orjson.dumps(results, option=orjson.OPT_INDENT_2))
+    if results["plan"]["name"] == "full":
+        write(results, BENCH)
+    return " ".join(f"{name}={figure:.6g}" for name, figure in results["summary"].items())
+
+
+def summarise(results: dict[str, Any]) -> dict[str, float]:
+    """The figures that matter: medians over the repetitions, ratios run by run."""
+    runs = pl.DataFrame(results["runs"])
+    compared = runs.filter(pl.col("devices") == results["plan"]["devices"][0])
+    rates = {job: compared.filter(pl.col("job") == job)["rate"] for job in (OURS.name, STOCK_FAUST.name, QUIX.name)}
+    ours = compared.filter(pl.col("job") == OURS.name)
+    return {
+        "rate": median(ours["rate"]),
+        "ratio_faust": median(rates[OURS.name] / rates[STOCK_FAUST.name]),
+        "ratio_quix": median(rates[OURS.name] / rates[QUIX.name]),
+        "cpu_s_per_million": median(ours["cpu_s_per_million"]),
+        "p99_ms": next(figures["p99_ms"] for figures in results["latency"] if figures["rate"] == JUDGED_RATE),
+        "rss_mb": max(run["peak_rss_mb"] for run in results["runs"] if run["job"] == OURS.name),
+    }
+
+
+def write(results: dict[str, Any], folder: Path) -> None:
+    """`RESULTS.md` and three plots in `folder`."""
+    mpl.rcParams["svg.hashsalt"] = "bench"  # the same figures give the same file
+    medians = (
+        pl.DataFrame(results["runs"])
+        .group_by("job", "devices", maintain_order=True)
+        .agg(pl.len().alias("runs"), pl.exclude("runs").median())
+        .select("job", "devices", "runs", "records", "rate", "rate_with_startup", "cpu_s_per_million", "peak_rss_mb", "startup_s")
+    )
+    latency = pl.DataFrame(results["latency"])
+    _plot_rates(medians.filter(pl.col("job") != WAREHOUSE.name), folder / "throughput.svg")
+    _plot_latency(latency, folder / "latency.svg")
+    soak = pl.DataFrame(results["soak"]).filter(pl.col("seconds") >= 0)
+    _plot_soak(soak, folder / "memory.svg")
+    plan = results["plan"]
+    text = f"""# Benchmark results
+
+Written by `make bench` on {results["started"]}; do not edit.
+
+{_facts(results["machine"])}
+
+{_facts(results["versions"])}
+
+{" ".join(f"**{name}** {figure:.6g}" for name, figure in results["summary"].items())}
+
+## Throughput
+
+One topic of factory readings from the simulator (seed {results["seed"]}): Confluent-framed Avro, snappy, 32 KB batches,
+{READINGS.partitions} partitions, six sensors a device, each once a second of event time.
+
+{_table(pl.DataFrame(results["loaded"]))}
+
+Broker, registry and job share the machine. Every job decodes, validates, raises alerts, dead-letters and keeps windows with a changelog;
+ours both windows of the factory line, the peers the one-minute window. Ours reads the whole topic, a peer its first
+{plan["peer_seconds"]:.0f} s: a rate is per second. Runs alternate; medians below.
+`rate` (records/s) and CPU run from the first commit to the last, seen from outside by the group's committed offsets;
+`rate_with_startup` from the start of the process.
+
+{_table(medians)}
+
+![records per second](throughput.svg)
+
+## Latency
+
+From the time a critical reading was due to leave (open loop: the schedule waits for nobody) to the arrival of its alert at a consumer,
+after warm-up, in milliseconds; generator, broker, worker and consumer on one machine. `behind_ms` is the generator's own worst delay,
+which is part of the figures.
+
+{_table(latency)}
+
+![latency](latency.svg)
+
+## Memory
+
+The last of these rates is the soak: {plan["soak_seconds"]} s. Resident memory of the worker, in MiB:
+{_minute(soak, 2):.0f} in its second minute, {_minute(soak, plan["soak_seconds"] // 60):.0f} in its last.
+
+![memory](memory.svg)
+"""
+    (folder / "RESULTS.md").write_text(text)
+
+
+def _minute(soak: pl.DataFrame, minute: int) -> float:
+    return float(median(soak.filter((pl.col("seconds") // 60) == minute - 1)["rss_bytes"].to_list())) / 2**20
+
+
+def _facts(facts: dict[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts.items()) + "."
+
+
+def _table(frame: pl.DataFrame) -> str:
+    rows = [
+        [f"{cell:,.1f}" if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else cell for cell in row]
+        for row in frame.rows()
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [frame.columns, ["---"] * frame.width, *rows])
+
+
+def _plot_rates(medians: pl.DataFrame, path: Path) -> None:
+    figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
+    names = [f"{job}, {devices:,} devices" for job, devices in medians.select("job", "devices").rows()]
+    axes.bar_label(axes.barh(names, medians["rate"].to_list()), fmt="{:,.0f}", padding=3)
+    axes.set(xlabel="records per second")
+    axes.margins(x=0.15)
+    axes.invert_yaxis()
+    _save(figure, path)
+
+
+def _plot_latency(latency: pl.DataFrame, path: Path) -> None:
+    figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+    for column, label in (("p999_ms", "p99.9"), ("p99_ms", "p99"), ("p50_ms", "p50")):
+        axes.plot(latency["rate"].to_list(), latency[column].to_list(), marker="o", label=label)
+    axes.set(xlabel="readings per second", ylabel="produce to alert, ms", ylim=(0, None))
+    axes.legend()
+    _save(figure, path)
+
+
+def _plot_soak(soak: pl.DataFrame, path: Path) -> None:
+    figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
+    axes.plot((soak["seconds"] / 60).to_list(), (soak["rss_bytes"] / 2**20).to_list())
+    axes.set(xlabel="minutes", ylabel="resident MiB", ylim=(0, 1.2 * max(soak["rss_bytes"].to_list()) / 2**20))
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:  # noqa: ANN401 - matplotlib's own type is too wide
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    write(orjson.loads((RESULTS / "full.json").read_bytes()), BENCH)

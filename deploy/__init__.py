@@ -1,0 +1,1 @@
+"""How it is run: the `headrace` command, the local stack, topics and databases."""

@@ -1,0 +1,17 @@
+"""The `headrace` command."""
+
+import typer
+
+from deploy import schemas_commands
+from deploy.embedded.commands import down, status, up
+from deploy.simulate import commands as simulate_commands
+
+app = typer.Typer(help="Headrace: stream processing on Kafka.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command()(up)
+app.command()(down)
+app.command()(status)
+app.add_typer(schemas_commands.app, name="schemas")
+app.add_typer(simulate_commands.app, name="simulate")
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""A real broker, registry, MQTT broker and database engine on one machine."""

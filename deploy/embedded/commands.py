@@ -1,0 +1,96 @@
+"""`headrace up`, `down`, `status`."""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import psutil
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+from deploy.embedded import control, processes
+from deploy.embedded.artifacts import fetch, missing, pins
+from deploy.embedded.errors import StackError
+from deploy.embedded.stack import LocalStack
+from streams.settings import Settings, settings
+
+console = Console()
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    try:
+        yield
+    except (StackError, ValidationError) as error:
+        console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+@_in_words()
+def up() -> None:
+    """Start broker, registry and MQTT broker in the background; return when they answer."""
+    ours = settings()
+    # SIGTERM unwinds as Ctrl-C does, so that what was started is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if control.supervisor(ours):
+        control.await_ready(ours)
+        console.print("The stack is up already.")
+    else:
+        download()
+        with console.status("starting") as line:
+            control.launch(ours, line.update)
+    console.print(_table(ours))
+    console.print(f"Data and logs are in {ours.data.resolve()}. Stop with `headrace down`.", highlight=False, soft_wrap=True)
+
+
+@_in_words()
+def down() -> None:
+    """Stop the stack, whatever state it is in; the data stays."""
+    stopped = control.shut_down(settings())
+    console.print(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was running.")
+
+
+@_in_words()
+def status() -> None:
+    """Show what runs and whether it answers; exit code 1 unless everything does."""
+    ours = settings()
+    console.print(_table(ours))
+    if not control.supervisor(ours) and processes.find(ours.data):
+        console.print("The supervisor is gone. `headrace up` starts afresh on the same data; `headrace down` stops the rest.")
+    if not all(service.answers() for service in LocalStack(ours).services):
+        raise typer.Exit(1)
+
+
+def download() -> None:
+    """Fetch what the services need, with a progress bar where something is missing."""
+    wanted = [*pins("kafka"), *pins("registry")]
+    total = missing(wanted)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not total) as bar:
+        task = bar.add_task("Kafka and schema registry, first start only", total=total)
+        fetch(wanted, lambda count: bar.advance(task, count))
+
+
+def _table(ours: Settings) -> Table:
+    table = Table("service", "state", "address", "pid", "memory", "up for", box=None)
+    running = processes.find(ours.data)
+    for service in LocalStack(ours).services:
+        process = running.get(service.name)
+        try:
+            row = _facts(process) if process else ("", "", "")
+        except psutil.NoSuchProcess:
+            process, row = None, ("", "", "")
+        state = "stopped" if process is None else "ready" if service.answers() else "starting"
+        table.add_row(service.name, state, f"{service.host}:{service.port}", *row)
+    return table
+
+
+def _facts(process: psutil.Process) -> tuple[str, str, str]:
+    age = timedelta(seconds=round(time.time() - process.create_time()))
+    return str(process.pid), f"{process.memory_info().rss // 1024**2} MB", str(age)

@@ -1,0 +1,77 @@
+"""What is checked before anything starts, each with its remedy: ports, disk, memory."""
+
+import random
+import shutil
+import socket
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from deploy.embedded.errors import StackError
+
+MIB: Final = 1024 * 1024
+FREE_DISK_MIB: Final = 1024
+OVERHEAD_MIB: Final = 450  # what the JVMs and the MQTT broker take beside the heaps, measured
+
+
+def require_port(name: str, host: str, port: int) -> None:
+    """StackError if something listens on a service's port."""
+    if not _bindable(host, port):
+        raise StackError(
+            f"Port {port}, which {name} needs, is taken by {_listener(port)}. "
+            f"Stop that, or choose another port with HEADRACE_{name.upper()}."
+        )
+
+
+def require_disk(folder: Path) -> None:
+    """StackError if the data folder cannot be written or its disk is nearly full."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".writable").touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise StackError(f"Cannot write to the data folder {folder}: {error.strerror}. Choose another one with HEADRACE_DATA.") from error
+    free = shutil.disk_usage(folder).free // MIB
+    if free < FREE_DISK_MIB:
+        raise StackError(
+            f"Only {free} MB are free for the data folder {folder}; {FREE_DISK_MIB} MB are needed. Make room or set HEADRACE_DATA."
+        )
+
+
+def require_memory(heaps_mib: int) -> None:
+    """StackError if the heaps of the services to start, in MiB, do not fit in what is free."""
+    free = psutil.virtual_memory().available // MIB
+    needed = heaps_mib + OVERHEAD_MIB
+    if free < needed:
+        raise StackError(
+            f"Only {free} MB of memory are free; {needed} MB are needed. "
+            "Stop other programs, or lower HEADRACE_BROKER_HEAP_MB (now part of that sum)."
+        )
+
+
+def free_ports(count: int, within: range = range(20_000, 30_000)) -> list[int]:
+    """Different ports that nobody listens on, below the range from which the kernel takes outgoing connections' ports.
+
+    Inside that range a client that keeps dialling a dead server's port can end up connected to itself, and the server finds its port taken.
+    """
+    return [port for port in random.sample(within, len(within)) if _bindable("127.0.0.1", port)][:count]
+
+
+def _bindable(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _listener(port: int) -> str:
+    try:
+        pids = [c.pid for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and tuple(c.laddr)[1:] == (port,) and c.pid]
+        process = psutil.Process(pids[0])
+        return f"{process.name()} (pid {process.pid}: {' '.join(process.cmdline())[:120]})"
+    except (psutil.Error, IndexError):
+        return "another program, of another user"

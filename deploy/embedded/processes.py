@@ -1,0 +1,45 @@
+"""Which processes are a stack's: the environment of each names its data folder, so a foreign process is never taken for one of ours.
+
+Pid files lie after a crash and a reused pid is somebody else's; the process table does not.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+FOLDER: Final = "HEADRACE_STACK"
+SERVICE: Final = "HEADRACE_SERVICE"
+
+
+def marks(data: Path, service: str) -> dict[str, str]:
+    """Environment variables that mark a process as that service of the stack in that data folder."""
+    return {FOLDER: str(data.resolve()), SERVICE: service}
+
+
+def find(data: Path) -> dict[str, psutil.Process]:
+    """The stack's running processes by service name, without the one that asks."""
+    folder = str(data.resolve())
+    own = os.getpid()
+    found = {}
+    for process in psutil.process_iter(["environ", "status"]):
+        environment = process.info["environ"] or {}
+        if process.pid != own and environment.get(FOLDER) == folder and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found[environment.get(SERVICE, str(process.pid))] = process
+    return found
+
+
+def stop(processes: Sequence[psutil.Process], patience: float) -> None:
+    """SIGTERM to all, then SIGKILL to those that still run after `patience` seconds."""
+    for process in processes:
+        try:
+            process.terminate()
+            process.resume()  # a stopped process would not see the signal
+        except psutil.NoSuchProcess:
+            continue
+    _, alive = psutil.wait_procs(processes, timeout=patience)
+    for process in alive:
+        process.kill()
+    psutil.wait_procs(alive, timeout=patience)

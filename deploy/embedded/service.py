@@ -1,0 +1,126 @@
+"""One process of the local stack: started with its log file, asked whether it answers, stopped or killed."""
+
+import signal
+import socket
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, Final
+from urllib.parse import urlsplit
+
+import psutil
+
+from deploy.embedded import processes
+from deploy.embedded.errors import StackError
+from streams.settings import Settings
+
+LOG_BYTES: Final = 16 * 1024 * 1024  # of one log file; the one before is kept as <service>.log.1
+TAIL_LINES: Final = 12
+STOP_SECONDS: Final = 30.0
+START_SECONDS: Final = 90.0  # Kafka checks every open segment after a crash
+
+
+class Service(ABC):
+    """A server process bound to the loopback address; its files are under `<data>/<name>`, its log is `<data>/logs/<name>.log`."""
+
+    name: ClassVar[str]
+    """Also the settings' field with its address."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.folder = settings.data.resolve() / self.name
+        self.log = settings.data.resolve() / "logs" / f"{self.name}.log"
+        self.host, self.port = address(self.name, getattr(settings, self.name))
+        self.process: psutil.Popen | None = None
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """The command line; what it reads (configuration, formatted storage) is written first."""
+
+    @abstractmethod
+    def answers(self) -> bool:
+        """Whether it does its work, asked as its clients ask."""
+
+    def variables(self) -> Mapping[str, str]:
+        """Environment variables of its own."""
+        return {}
+
+    @property
+    def heap_mb(self) -> int:
+        """Java heap it reserves, MiB."""
+        return 0
+
+    @property
+    def running(self) -> bool:
+        """Whether the process that we started lives."""
+        return self.process is not None and self.process.poll() is None
+
+    def start(self) -> None:
+        """Start the process; it is not yet ready."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
+            self.log.replace(self.log.with_suffix(".log.1"))
+        command = self.command()
+        environment = self.settings.environment(**processes.marks(self.settings.data, self.name), **self.variables())
+        with self.log.open("ab") as log:
+            # its own session: Ctrl-C in the terminal is for us, who stop the services in order
+            self.process = psutil.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, env=environment, start_new_session=True
+            )
+
+    def wait(self, seconds: float = START_SECONDS) -> None:
+        """Return when it answers; StackError if it stopped or stays silent."""
+        give_up = time.monotonic() + seconds
+        while not self.answers():
+            if not self.running:
+                raise StackError(self.ended())
+            if time.monotonic() > give_up:
+                raise StackError(f"{self.name} does not answer on {self.host}:{self.port} after {seconds:.0f} s. {self.tail()}")
+            time.sleep(0.1)
+
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Stop it cleanly, by force after that many seconds."""
+        if self.process is not None:
+            processes.stop([self.process], seconds)
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def ended(self) -> str:
+        """How it ended, in words, and the end of its log."""
+        code = self.process.poll() if self.process is not None else None
+        how = (
+            "was killed (SIGKILL): by someone, or by the kernel for want of memory"
+            if code == -signal.SIGKILL
+            else f"stopped, exit code {code}"
+        )
+        return f"{self.name} {how}. {self.tail()}"
+
+    def tail(self) -> str:
+        """The last lines of its log, and where that is."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n".join([f"Last lines of {self.log}:", *lines[-TAIL_LINES:]])
+
+    def connects(self) -> bool:
+        """Whether its port takes connections."""
+        try:
+            socket.create_connection((self.host, self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+
+def address(name: str, url: str) -> tuple[str, int]:
+    """Host and port of a setting's address; StackError unless it is one on this machine."""
+    parts = urlsplit(url if "://" in url else f"//{url}")
+    if parts.hostname not in ("127.0.0.1", "localhost") or not parts.port:
+        raise StackError(
+            f"HEADRACE_{name.upper()} is {url!r}, which the local stack cannot serve: it needs 127.0.0.1:<port>. "
+            "To work with servers elsewhere, start the workers without `headrace up`."
+        )
+    return parts.hostname, parts.port

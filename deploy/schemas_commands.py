@@ -1,0 +1,76 @@
+"""`headrace schemas`: hold the schemas of the catalogue against the registry."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from schemas.catalog import CONTRACTS, Contract
+from schemas.registry import COMPATIBILITY, Registry, RegistryDown, SchemaRefused
+from streams.settings import settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="""Check and register the Avro schemas of schemas/avro/.
+
+Each topic's schema is the registry's subject <topic>-value, held BACKWARD: the new schema must be able to read every record the last one
+wrote. So a new field needs a default, a field may be dropped, and a type may only widen (int to long to double).
+A breaking change is not registered; write it as a new topic instead.""",
+)
+
+Topics = Annotated[list[str] | None, typer.Argument(help="Topics of the catalogue; all of them if none is named.")]
+
+
+@app.command()
+def check(topics: Topics = None) -> None:
+    """Say whether the registry would take the schemas, and register none.
+
+    Exit status 0: all would be taken. 1: one would be refused, the registry's reasons are printed. 2: the registry does not answer.
+
+    Run it before a deployment, or in CI: headrace schemas check factory.readings
+    """
+    _each(topics, _check)
+
+
+@app.command()
+def register(topics: Topics = None) -> None:
+    """Register the schemas. One that is registered already stays as it is.
+
+    Exit status 0: all are registered. 1: one was refused, the registry's reasons are printed. 2: the registry does not answer.
+
+    Run it after headrace up, and before workers of a new version: headrace schemas register
+    """
+    _each(topics, _register)
+
+
+def _check(registry: Registry, contract: Contract) -> str:
+    if reasons := registry.check(contract):
+        raise SchemaRefused(contract.subject, reasons)
+    return "compatible"
+
+
+def _register(registry: Registry, contract: Contract) -> str:
+    _check(registry, contract)
+    return f"id {registry.register(contract)}"
+
+
+def _each(topics: list[str] | None, act: Callable[[Registry, Contract], str]) -> None:
+    for topic in topics or ():
+        if topic not in CONTRACTS:
+            raise typer.BadParameter(f"no topic {topic}; there are {', '.join(CONTRACTS)}")
+    registry = Registry(settings().registry, settings().data / "schemas")
+    refused = False
+    for topic in topics or CONTRACTS:
+        try:
+            typer.echo(f"{topic}: {act(registry, CONTRACTS[topic])}")
+        except SchemaRefused as refusal:
+            refused = True
+            typer.secho(f"{topic}: refused under {COMPATIBILITY} compatibility:", fg="red", err=True)
+            for reason in refusal.reasons:
+                typer.echo(f"  {reason}", err=True)
+            typer.echo("  A new field needs a default, and a type may only widen; see headrace schemas --help.", err=True)
+        except RegistryDown as absence:
+            typer.secho(f"{absence}\nIs it running? See headrace status, and HEADRACE_REGISTRY.", fg="red", err=True)
+            raise typer.Exit(2) from absence
+    if refused:
+        raise typer.Exit(1)

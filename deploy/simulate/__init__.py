@@ -1,0 +1,1 @@
+"""Seeded simulators of each domain, with their ground truth."""

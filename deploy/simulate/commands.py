@@ -1,0 +1,96 @@
+"""`headrace simulate`: a domain's devices, without the devices."""
+
+import asyncio
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+from rich.console import Console
+
+from deploy.simulate import kafka_sink, mqtt_sink
+from deploy.simulate.delivery import Sink
+from deploy.simulate.faults import Faults
+from deploy.simulate.fleet import fleet
+from deploy.simulate.run import Plan, run
+from deploy.simulate.signals import Signals
+from deploy.simulate.truth import Truth
+from schemas.catalog import READINGS
+from schemas.registry import Registry, RegistryDown
+from streams.settings import settings
+
+app = typer.Typer(help="Simulate the devices of a domain.", no_args_is_help=True)
+
+
+class To(StrEnum):
+    """Where readings go: to the MQTT broker as devices send them, or straight to Kafka as the gateway does."""
+
+    MQTT = "mqtt"
+    KAFKA = "kafka"
+
+
+@app.callback()
+def simulate() -> None:
+    """Simulate the devices of a domain."""
+
+
+@app.command()
+def factory(
+    devices: Annotated[int, typer.Option(min=1, help="Machines, of six sensors each, spread over five plants.")] = 100,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Readings per second of the whole fleet; default: one per sensor.")] = None,
+    seconds: Annotated[float | None, typer.Option("--for", min=0, help="Seconds to run, as in life; default: until stopped.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Readings to send at full speed instead; their event time ends now.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same readings, times counted from the start.")] = 0,
+    faults: Annotated[str, typer.Option(help="default, none, or e.g. duplicates=0.01,disorder=0.02,late=0.001,garbage=0.001.")] = "default",
+    to: Annotated[To, typer.Option(help="mqtt as devices do, kafka as the gateway does.")] = To.MQTT,
+    truth: Annotated[Path | None, typer.Option(help="File for what is due: counts by kind and alerts, as JSON lines.")] = None,
+) -> None:
+    """Five plants of machines that drift, wear out and are repaired."""
+    if seconds is not None and count is not None:
+        raise typer.BadParameter("--for runs as in life, --count at full speed: choose one")
+    try:
+        mix = Faults.parse(faults)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    channels = fleet(devices, seed)
+    known = Truth(channels, {To.MQTT: mqtt_sink.REJECTED, To.KAFKA: kafka_sink.REJECTED}[to])
+    console = Console(stderr=True)
+    try:
+        asyncio.run(_factory(channels, seed, rate or channels.height, seconds, count, mix, to, known, console))
+    except (mqtt_sink.NoBroker, RegistryDown) as error:
+        console.print(str(error), style="red", soft_wrap=True)
+        raise typer.Exit(1) from error
+    if truth is not None:
+        known.write(truth)
+
+
+async def _factory(
+    channels: pl.DataFrame,
+    seed: int,
+    rate: float,
+    seconds: float | None,
+    count: int | None,
+    mix: Faults,
+    to: To,
+    known: Truth,
+    console: Console,
+) -> None:
+    sink: Sink = await {To.MQTT: _mqtt, To.KAFKA: _kafka}[to](channels)
+    plan = Plan.of(channels.height, rate, seconds, count, int(time.time() * 1000))
+    signals = Signals(channels, seed, plan.start_ms, plan.period_ms)
+    await run(plan, signals, mix, sink, known, console)
+
+
+async def _mqtt(channels: pl.DataFrame) -> Sink:
+    sink = mqtt_sink.MqttSink(channels, settings().mqtt)
+    await sink.open()
+    return sink
+
+
+async def _kafka(channels: pl.DataFrame) -> Sink:
+    registry = Registry(settings().registry, settings().data / "schemas")
+    schema_id = await asyncio.to_thread(registry.register, READINGS)
+    await registry.close()
+    return kafka_sink.KafkaSink(channels, settings().kafka, schema_id)

@@ -1,0 +1,1 @@
+"""What crosses a topic: Avro schemas, the catalogue of topics, and the wire between bytes and columns."""

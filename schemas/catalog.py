@@ -1,0 +1,49 @@
+"""Every topic Headrace owns, one Contract a row: what crosses it, how it is keyed and kept, and where it is stored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from schemas.codec import Codec
+
+DAY_HOURS: Final = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """One topic: its name is also its schema file's (`schemas/avro/<topic>.avsc`) and its registry subject's (`<topic>-value`)."""
+
+    topic: str
+    key: str | None
+    """Field whose UTF-8 bytes key the records; None where the key is the source record's own."""
+    partitions: int
+    retention_hours: int
+    sink: str
+    """ClickHouse table the warehouse stores the topic in."""
+
+    @property
+    def subject(self) -> str:
+        """The subject's name in the schema registry (its TopicNameStrategy)."""
+        return f"{self.topic}-value"
+
+    @property
+    def codec(self) -> Codec:
+        """The reader schema, parsed once."""
+        return _codec(self.topic)
+
+
+@cache
+def _codec(topic: str) -> Codec:
+    return Codec((files("schemas") / "avro" / f"{topic}.avsc").read_text())
+
+
+# 4 partitions: two workers of two cores each, and a table's changelog has as many as its source.
+READINGS: Final = Contract(topic="factory.readings", key="device_id", partitions=4, retention_hours=7 * DAY_HOURS, sink="readings")
+WINDOWS: Final = Contract(topic="factory.windows", key="device_id", partitions=4, retention_hours=7 * DAY_HOURS, sink="windows")
+ALERTS: Final = Contract(topic="alerts", key="device_id", partitions=4, retention_hours=30 * DAY_HOURS, sink="alerts")
+LATE: Final = Contract(topic="late", key="device_id", partitions=4, retention_hours=7 * DAY_HOURS, sink="late_records")
+DEAD_LETTERS: Final = Contract(topic="dead-letters", key=None, partitions=4, retention_hours=30 * DAY_HOURS, sink="dead_letters")
+
+CONTRACTS: Final[Mapping[str, Contract]] = {c.topic: c for c in (READINGS, WINDOWS, ALERTS, LATE, DEAD_LETTERS)}

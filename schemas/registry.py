@@ -1,0 +1,149 @@
+"""The schema registry (Confluent's REST API), and the disk cache that outlives its absences."""
+
+import os
+import tempfile
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+
+from schemas.catalog import Contract
+from schemas.codec import Codec
+
+TIMEOUT_SECONDS: Final = 5.0
+COMPATIBILITY: Final = "BACKWARD"
+"""A new schema must read what the last one wrote. Apicurio starts with NONE, and then calls everything compatible."""
+
+# error codes of the API, under HTTP 404
+NO_SUBJECT: Final = 40401
+NO_VERSION: Final = 40402
+NO_SCHEMA: Final = 40403
+
+
+class RegistryDown(Exception):
+    """The registry did not answer, or not as a registry does: ask again later, and reject nothing for it."""
+
+    def __init__(self, url: str, problem: str) -> None:
+        super().__init__(f"schema registry {url}: {problem}")
+        self.url = url
+
+
+class SchemaRefused(Exception):
+    """The registry would not take a schema: `reasons`, in its words."""
+
+    def __init__(self, subject: str, reasons: list[str]) -> None:
+        super().__init__(f"{subject}: {'; '.join(reasons)}")
+        self.subject = subject
+        self.reasons = reasons
+
+
+class Registry:
+    """Schemas by id, from memory, disk or the registry at `url`, in this order: what an id means never changes.
+
+    Every schema seen is kept under `cache`, in a folder of the url's own, and read back by the next process.
+    """
+
+    def __init__(self, url: str, cache: Path) -> None:
+        self.url = url.rstrip("/")
+        self._folder = cache / quote(self.url, safe="")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        read = {int(file.stem): Codec(file.read_text()) for file in self._folder.glob("*.avsc")}
+        self.known: dict[int, Codec] = {schema_id: codec for schema_id, codec in read.items() if not codec.defect}
+        """Writers' schemas by id; grows as ids are met."""
+        self._asynchronous = httpx.AsyncClient(timeout=TIMEOUT_SECONDS)
+
+    def register(self, contract: Contract) -> int:
+        """Register the contract's schema under its subject, held BACKWARD, and give its id; doing so again changes nothing.
+
+        While the registry is down, the id it once gave this very schema. Raises SchemaRefused, and RegistryDown where there is none.
+        """
+        try:
+            self._hold_backward(contract.subject)
+            answer = self._ask("POST", f"/subjects/{contract.subject}/versions", {"schema": contract.codec.text})
+        except RegistryDown:
+            given = [schema_id for schema_id, codec in self.known.items() if codec.text == contract.codec.text]
+            if not given:
+                raise
+            return given[0]
+        if answer.status_code in {HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY}:
+            raise SchemaRefused(contract.subject, _reasons(answer.json()))
+        schema_id: int = self._body(answer, "id")["id"]
+        self._remember(schema_id, contract.codec)
+        return schema_id
+
+    def check(self, contract: Contract) -> list[str]:
+        """Why the registry would refuse the contract's schema, in its words; nothing for a schema it would take. Raises RegistryDown."""
+        self._hold_backward(contract.subject)
+        path = f"/compatibility/subjects/{contract.subject}/versions/latest?verbose=true"
+        answer = self._ask("POST", path, {"schema": contract.codec.text})
+        if answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
+            return _reasons(answer.json())
+        if _error(answer) in {NO_SUBJECT, NO_VERSION}:
+            return []
+        verdict = self._body(answer, "is_compatible")
+        return [] if verdict["is_compatible"] else _reasons(verdict)
+
+    async def writer(self, schema_id: int) -> Codec | None:
+        """The schema of an id; None if the registry says it has none. Raises RegistryDown: wait, and ask again."""
+        if schema_id in self.known:
+            return self.known[schema_id]
+        try:
+            answer = await self._asynchronous.get(f"{self.url}/schemas/ids/{schema_id}")
+        except httpx.HTTPError as problem:
+            raise RegistryDown(self.url, repr(problem)) from problem
+        if _error(answer) == NO_SCHEMA:
+            return None
+        codec = Codec(self._body(answer, "schema")["schema"])
+        self._remember(schema_id, codec)
+        return codec
+
+    async def close(self) -> None:
+        """Close the connections `writer` keeps."""
+        await self._asynchronous.aclose()
+
+    def _hold_backward(self, subject: str) -> None:
+        """Set the subject's compatibility unless somebody chose one."""
+        answer = self._ask("GET", f"/config/{subject}")
+        if _error(answer) == NO_SUBJECT or self._body(answer, "compatibilityLevel")["compatibilityLevel"] == "NONE":
+            self._body(self._ask("PUT", f"/config/{subject}", {"compatibility": COMPATIBILITY}), "compatibility")
+
+    def _remember(self, schema_id: int, codec: Codec) -> None:
+        self.known[schema_id] = codec
+        with tempfile.NamedTemporaryFile("w", dir=self._folder, delete=False) as file:
+            file.write(codec.text)
+        os.replace(file.name, self._folder / f"{schema_id}.avsc")
+
+    def _ask(self, method: str, path: str, body: dict[str, str] | None = None) -> httpx.Response:
+        try:
+            return httpx.request(method, f"{self.url}{path}", json=body, timeout=TIMEOUT_SECONDS)
+        except httpx.HTTPError as problem:
+            raise RegistryDown(self.url, repr(problem)) from problem
+
+    def _body(self, answer: httpx.Response, member: str) -> dict[str, Any]:
+        """The answer's JSON object, if it is a good one with that member."""
+        try:
+            body = answer.json()
+        except ValueError:
+            body = None
+        if not answer.is_success or not isinstance(body, dict) or member not in body:
+            raise RegistryDown(self.url, f"status {answer.status_code}: {answer.text[:200]}")
+        return body
+
+
+def _error(answer: httpx.Response) -> int | None:
+    """The API's error code of a 404; None where the answer is another, or not the API's."""
+    if answer.status_code != HTTPStatus.NOT_FOUND:
+        return None
+    try:
+        body = answer.json()
+    except ValueError:
+        return None
+    return body.get("error_code") if isinstance(body, dict) else None
+
+
+def _reasons(verdict: dict[str, Any]) -> list[str]:
+    """The reasons of a refusal: Confluent lists `messages`, Apicurio puts them behind "Causes:" in one text."""
+    text: str = verdict.get("reason") or verdict.get("message") or "no reason given"
+    return verdict.get("messages") or [text.rpartition("Causes: ")[2]]

@@ -1,0 +1,42 @@
+"""Why a record could not be used: a closed set of reasons, and the record as it came."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Every reason a record can be rejected for; what an operator should look at follows each."""
+
+    TOMBSTONE = "tombstone"
+    """No value at all: a producer treats the topic as compacted."""
+    BAD_MAGIC = "bad-magic"
+    """Too short for, or not starting with, the Confluent frame: a producer that skips the registry."""
+    UNKNOWN_SCHEMA = "unknown-schema"
+    """The registry answered that it has no such schema id: a producer of another registry, or garbage."""
+    INCOMPATIBLE_SCHEMA = "incompatible-schema"
+    """The writer's schema lacks a field without default, or has another type for it: registered past the compatibility check."""
+    UNDECODABLE = "undecodable"
+    """The body is truncated or garbage under its own schema."""
+    NULL_FIELD = "null-field"
+    """Null where the reader's schema needs a value."""
+    WRONG_KEY = "wrong-key"
+    """The Kafka key is not the record's own: it may lie in another device's partition."""
+    UNKNOWN_SENSOR = "unknown-sensor"
+    """No limits are known for the sensor type."""
+    NOT_FINITE = "not-finite"
+    """NaN or an infinity."""
+    OUT_OF_RANGE = "out-of-range"
+    """Outside what the sensor can measure."""
+    BAD_TIMESTAMP = "bad-timestamp"
+    """Before the year 2000 (zero, or seconds taken for milliseconds) or ahead of the broker's clock."""
+    RULE_CRASHED = "rule-crashed"
+    """A rule raised an exception on the batch; see the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One unusable record of a batch: `row` is its position in the batch, `detail` says what was found."""
+
+    row: int
+    reason: Reason
+    detail: str

@@ -1,0 +1,132 @@
+"""Framed Avro to columns and back: total over any input, a row or a reject for every record.
+
+values ─ by frame ─▶ one schema id ─ bulk ─▶ block ─ projection ─▶ frame of the reader's columns
+            │                         └─ poison ──┐       └─ null field ──┐
+            └─ tombstone, bad magic, unknown ─────┴─────▶ rejects ◀───────┘
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Final, cast
+
+import polars as pl
+
+from schemas.bulk import read_block, write_block
+from schemas.codec import FRAME_BYTES, Codec
+from schemas.evolution import Incompatible, project
+from schemas.poison import salvage
+from schemas.reference import resolve
+from schemas.rejects import Reason, Reject
+
+__all__ = ["Codec", "Decoded", "decode", "encode"]
+
+GREATEST_SCHEMA_ID: Final = 2**31 - 1
+"""The registry's ids are positive Java ints; no registry need be asked for another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What became of a batch: every record is a row of `frame`, a reject, or of an unknown schema."""
+
+    frame: pl.DataFrame
+    """`row` (UInt32, the record's position in the batch, ascending) and the reader's columns, `Codec.columns`."""
+    rejects: list[Reject]
+    """Ascending by row."""
+    unknown: frozenset[int]
+    """Schema ids without a codec so far; their records await them, neither rows nor rejects."""
+
+
+def encode(codec: Codec, schema_id: int, frame: pl.DataFrame) -> list[bytes]:
+    """Write a framed record for each row. Timestamps may be integers in the schema's unit or Datetimes; other columns are ignored.
+
+    Raises ValueError for a null where none may be, and Polars' own errors for a missing column or one that does not fit.
+    """
+    if codec.columns is None or codec.framed is None:
+        raise ValueError(f"{codec.name or codec.text} is not written in bulk: {codec.defect or 'it has a fixed or a union'}")
+    columns = []
+    for name, dtype in codec.columns.items():
+        column = frame.get_column(name)
+        if isinstance(column.dtype, pl.Datetime):
+            column = column.dt.timestamp("us" if codec.logical_types[name] == "timestamp-micros" else "ms")
+        columns.append(column.cast(dtype))
+    batches = pl.DataFrame(columns).to_arrow().cast(codec.arrow).combine_chunks().to_batches()
+    return write_block(codec, schema_id, batches[0]) if batches else []
+
+
+def decode(values: Sequence[bytes | None], reader: Codec, writers: Mapping[int, Codec], missing: Set[int] = frozenset()) -> Decoded:
+    """Read a batch of framed records (None: a tombstone) into the reader's columns. Never raises on what the records hold.
+
+    `writers` are the schemas known by id, `missing` the ids the registry says it does not have. At most 2 GiB at a time.
+    Raises ValueError for a reader's schema that makes no columns.
+    """
+    if reader.columns is None:
+        raise ValueError(
+            f"{reader.name or reader.text} makes no columns: {reader.defect or 'it has a union of more than null and one other'}"
+        )
+    return _decode_uniform(values, reader, writers) or _decode_mixed(values, reader, writers, missing)
+
+
+def _decode_uniform(values: Sequence[bytes | None], reader: Codec, writers: Mapping[int, Codec]) -> Decoded | None:
+    """The usual batch, all good and of one schema id, in 260 ns a record; None for any other."""
+    first = values[0] if values else None
+    if first is None or len(first) < FRAME_BYTES:
+        return None
+    schema_id = int.from_bytes(first[1:FRAME_BYTES])
+    writer = writers.get(schema_id)
+    if writer is None or writer.framed is None:
+        return None
+    try:
+        projection = project(writer, reader)
+        if projection is None:
+            return None
+        block = read_block(writer, schema_id, cast(list[bytes], list(values)))
+    except (Incompatible, ValueError, TypeError):  # TypeError: a tombstone among them
+        return None
+    if block.inexact(cast(Sequence[bytes], values)):
+        return None
+    frame, rejects = projection.apply(pl.DataFrame(block.body).with_row_index("row"))
+    return Decoded(frame, rejects, frozenset())
+
+
+def _decode_mixed(values: Sequence[bytes | None], reader: Codec, writers: Mapping[int, Codec], missing: Set[int]) -> Decoded:
+    rejects: list[Reject] = []
+    unknown: set[int] = set()
+    groups: dict[int, dict[int, bytes]] = defaultdict(dict)
+    for row, value in enumerate(values):
+        if value is None:
+            rejects.append(Reject(row, Reason.TOMBSTONE, "no value"))
+        elif len(value) < FRAME_BYTES or value[0]:
+            rejects.append(Reject(row, Reason.BAD_MAGIC, f"{len(value)} bytes, starting {value[:FRAME_BYTES].hex() or 'empty'}"))
+        else:
+            groups[int.from_bytes(value[1:FRAME_BYTES])][row] = value
+    frames = [_no_rows(reader)]
+    for schema_id, rows in groups.items():
+        writer = writers.get(schema_id)
+        if writer is not None:
+            frame, refused = _decode_group(writer, reader, schema_id, list(rows), list(rows.values()))
+            frames.append(frame)
+            rejects += refused
+        elif schema_id in missing or not 0 < schema_id <= GREATEST_SCHEMA_ID:
+            rejects += [Reject(row, Reason.UNKNOWN_SCHEMA, f"schema id {schema_id}") for row in rows]
+        else:
+            unknown.add(schema_id)
+    return Decoded(pl.concat(frames).sort("row"), sorted(rejects, key=lambda reject: reject.row), frozenset(unknown))
+
+
+def _decode_group(writer: Codec, reader: Codec, schema_id: int, rows: list[int], values: list[bytes]) -> tuple[pl.DataFrame, list[Reject]]:
+    """Read records of one schema id, which stand at `rows` of the batch."""
+    try:
+        projection = project(writer, reader)
+    except Incompatible as problem:
+        return _no_rows(reader), [Reject(row, Reason.INCOMPATIBLE_SCHEMA, str(problem)) for row in rows]
+    if projection is None or writer.framed is None:
+        return resolve(writer, reader, rows, values)
+    frame, defects = salvage(writer, schema_id, values)
+    frame = frame.with_columns(row=pl.Series(rows, dtype=pl.UInt32).gather(frame.get_column("row")))
+    frame, rejects = projection.apply(frame)
+    return frame, rejects + [Reject(rows[position], Reason.UNDECODABLE, defect) for position, defect in defects.items()]
+
+
+def _no_rows(reader: Codec) -> pl.DataFrame:
+    return pl.DataFrame(schema={"row": pl.UInt32, **(reader.columns or {})})

@@ -1,0 +1,1 @@
+"""Where it runs: transport, wiring and the modules that `faust -A` names."""

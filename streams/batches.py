@@ -1,0 +1,120 @@
+"""Kafka record batches taken whole from aiokafka's fetcher: one object per poll and partition, not one per record."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiokafka.consumer import fetcher
+from aiokafka.errors import CorruptRecordException
+
+# 20,000 readings are 15–30 ms of work: the bound on what one batch adds to another partition's latency.
+MAX_RECORDS: Final = 20_000
+
+
+@dataclass(slots=True)
+class Batch:
+    """Consecutive records of one partition, as columns of equal length; `timestamps` are Kafka's, in milliseconds."""
+
+    topic: str
+    partition: int
+    keys: list[bytes | None] = field(default_factory=list)
+    values: list[bytes | None] = field(default_factory=list)
+    timestamps: list[int] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """How many records."""
+        return len(self.offsets)
+
+    @property
+    def first(self) -> int:
+        """Offset of the first record."""
+        return self.offsets[0]
+
+    @property
+    def last(self) -> int:
+        """Offset of the last record."""
+        return self.offsets[-1]
+
+    def extend(self, records: Sequence[Any]) -> None:
+        """Append aiokafka's records, a column at a time."""
+        self.keys += [r.key for r in records]
+        self.values += [r.value for r in records]
+        self.timestamps += [r.timestamp for r in records]
+        self.offsets += [r.offset for r in records]
+
+    def split(self, records: int) -> tuple["Batch", "Batch"]:
+        """The first `records` of the batch, and the rest."""
+        columns = (self.keys, self.values, self.timestamps, self.offsets)
+        head = Batch(self.topic, self.partition, *(c[:records] for c in columns))  # type: ignore[arg-type]
+        return head, Batch(self.topic, self.partition, *(c[records:] for c in columns))  # type: ignore[arg-type]
+
+
+class BatchTopics:
+    """The topics delivered in batches, and how many records one batch of each may hold."""
+
+    def __init__(self) -> None:
+        self._limits: dict[tuple[str, int], int] = {}
+        self._names: set[str] = set()
+
+    def declare(self, topic: str) -> None:
+        """Deliver the topic in batches from the next fetch on."""
+        self._names.add(topic)
+
+    def __contains__(self, topic: object) -> bool:
+        """Whether the topic comes in batches."""
+        return topic in self._names
+
+    def limit(self, topic: str, partition: int) -> int:
+        """Records a batch of the partition may hold."""
+        return self._limits.get((topic, partition), MAX_RECORDS)
+
+    def pace(self, topic: str, partition: int, records: int) -> None:
+        """Bound the partition's batches, so that partitions share the processor by time and not by batch: see `Watch`."""
+        self._limits[topic, partition] = max(1, min(records, MAX_RECORDS))
+
+
+BATCH_TOPICS: Final = BatchTopics()
+
+
+class BatchRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka is untyped
+    """Yields `Batch`es for batch topics and single records for all others; skips what aiokafka skips, raises what it raises.
+
+    A batch never spans two fetches, so its bytes are bounded by the fetch (`consumer_max_fetch_size`, compressed).
+    """
+
+    next_fetch_offset: int
+
+    def _unpack_records(self) -> Iterator[Any]:
+        if self._tp.topic not in BATCH_TOPICS:
+            yield from super()._unpack_records()
+            return
+        limit = BATCH_TOPICS.limit(*self._tp)
+        batch = Batch(*self._tp)
+        while self._records.has_next():
+            kafka_batch = self._records.next_batch()
+            if self._check_crcs and not kafka_batch.validate_crc():
+                raise CorruptRecordException(f"Invalid CRC - {self._tp}")
+            if not self._is_skipped(kafka_batch):
+                records = list(kafka_batch)
+                if kafka_batch.base_offset < self.next_fetch_offset:  # Kafka sends its batches whole
+                    records = [r for r in records if r.offset >= self.next_fetch_offset]
+                batch.extend(records)
+                while len(batch) >= limit:
+                    head, batch = batch.split(limit)
+                    self.next_fetch_offset = head.last + 1
+                    yield head
+            # The last offset of a compacted batch outlives its record: without it the same batch is fetched for ever.
+            self.next_fetch_offset = kafka_batch.next_offset
+        if batch:
+            yield batch
+
+    def _is_skipped(self, kafka_batch: Any) -> bool:  # noqa: ANN401  # aiokafka's C type
+        """Whether it is a control batch, or under read_committed part of an aborted transaction."""
+        if self._isolation_level == fetcher.READ_COMMITTED and kafka_batch.producer_id is not None:
+            self._consume_aborted_up_to(kafka_batch.base_offset)
+            if kafka_batch.is_control_batch and self._contains_abort_marker(kafka_batch):
+                self._aborted_producers.discard(kafka_batch.producer_id)
+            if kafka_batch.is_transactional and kafka_batch.producer_id in self._aborted_producers:
+                return True
+        return bool(kafka_batch.is_control_batch)

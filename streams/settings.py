@@ -1,0 +1,38 @@
+"""Everything that differs between machines, read from the environment once (prefix `HEADRACE_`); nothing else reads it."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Each field is an environment variable: `kafka` is `HEADRACE_KAFKA`. Defaults are those of the local stack."""
+
+    model_config = SettingsConfigDict(env_prefix="HEADRACE_")
+
+    kafka: str = Field(default="127.0.0.1:19092", description="Kafka bootstrap servers, comma-separated host:port.")
+    registry: str = Field(default="http://127.0.0.1:18081/apis/ccompat/v7", description="Schema registry, Confluent REST API.")
+    mqtt: str = Field(default="mqtt://127.0.0.1:11883", description="MQTT broker the gateway subscribes at and the simulator publishes to.")
+    clickhouse: str = Field(
+        default="", description="ClickHouse DSN, e.g. clickhouse://user:pass@host:8123/headrace; empty: the embedded engine."
+    )
+    data: Path = Field(default=Path(".headrace"), description="Folder of the local stack: logs, broker, registry, database, schema cache.")
+    tenant: str = Field(default="default", description="Whose devices these are; part of every alert's id.")
+    web_bind: str = Field(default="127.0.0.1", description="Address the workers' web endpoints listen on.")
+    instance: str = Field(default="", description="Static group membership: a stable name of this worker; empty: dynamic membership.")
+    broker_heap_mb: int = Field(default=512, ge=256, description="Java heap of the local stack's Kafka broker.")
+    registry_heap_mb: int = Field(default=192, ge=96, description="Java heap of the local stack's schema registry.")
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        """The environment of a child process that is to run with these settings: ours, each field's variable, and `extra`."""
+        fields = {f"HEADRACE_{name.upper()}": str(value) for name, value in self.model_dump().items()}
+        return {**os.environ, **fields, **extra}
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings()

@@ -1,0 +1,221 @@
+"""Faust's transport `batch://host:port`: batches from aiokafka, librdkafka's producer, commits that lose no record."""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, MutableSet
+from typing import Any, cast
+
+from aiokafka.consumer import fetcher
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
+from confluent_kafka import Message as Report
+from faust.transport.drivers import aiokafka as driver
+from faust.transport.producer import Producer as FaustProducer
+from faust.types import TP, ConsumerMessage, HeadersArg, Message, RecordMetadata
+
+from streams.batches import Batch, BatchRecords
+from streams.producer import Producer as BulkProducer
+
+# aiokafka has no seam for how a fetch is unpacked; for topics not declared as batch topics this class does what its parent does.
+fetcher.PartitionRecords = BatchRecords
+
+
+class InFlight(MutableSet[Message]):
+    """Messages delivered, per partition in offset order: what may be committed is what precedes the first unacknowledged.
+
+    Takes the place of Faust's WeakSet of unacknowledged messages and of its lists of acknowledged offsets, which commit past a
+    message that is still being worked on when it is the first one (faust-streaming issue 606).
+    """
+
+    def __init__(self) -> None:
+        self._queues: dict[TP, deque[Message]] = defaultdict(deque)
+        self._committable: dict[TP, int] = {}
+
+    def add(self, message: Message) -> None:
+        """Called by Faust's streams when a message is first seen."""
+        self._queues[message.tp].append(message)
+
+    def discard(self, message: Message) -> None:
+        """Nothing to do: the message's own `acked` says it."""
+
+    def committable(self, tp: TP) -> int | None:
+        """The offset to commit: that of the first unacknowledged message, or the one after the last acknowledged."""
+        queue = self._queues[tp]
+        while queue and queue[0].acked:
+            self._committable[tp] = queue.popleft().offset + 1
+        return self._committable.get(tp)
+
+    def forget(self, tps: Iterable[TP]) -> None:
+        """Drop what was delivered of revoked partitions."""
+        for tp in tps:
+            self._queues.pop(tp, None)
+            self._committable.pop(tp, None)
+
+    def partitions(self) -> list[TP]:
+        """Partitions with anything delivered."""
+        return list(self._queues)
+
+    def __contains__(self, message: object) -> bool:
+        """Whether the message was delivered and is unacknowledged."""
+        return any(m is message for m in self)
+
+    def __iter__(self) -> Iterator[Message]:
+        """The unacknowledged messages."""
+        return (m for queue in list(self._queues.values()) for m in list(queue) if not m.acked)
+
+    def __len__(self) -> int:
+        """How many messages are unacknowledged."""
+        return sum(1 for _ in self)
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's consumer thread, whose failed commit is an answer and not the end of the worker."""
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit; False where it has to be tried again or the partitions are no longer ours."""
+        consumer = self._ensure_consumer()
+        assigned = self.assignment()
+        try:
+            await consumer.commit({driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(o, "") for tp, o in offsets.items() if tp in assigned})
+        except (CommitFailedError, IllegalStateError) as exc:
+            self.log.warning("commit_refused reason=%r", exc)
+            return False
+        except KafkaError as exc:
+            if not exc.retriable:
+                await self.crash(exc)
+            self.log.warning("commit_failed reason=%r", exc)
+            return False
+        return True
+
+
+class Consumer(driver.Consumer):
+    """Faust's aiokafka consumer; one message is a record, or of a batch topic a `Batch` under the offset of its last record."""
+
+    _unacked_messages: InFlight
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # Faust's own signature
+        super().__init__(*args, **kwargs)
+        self._unacked_messages = InFlight()
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:  # noqa: ANN401  # a Batch, or aiokafka's ConsumerRecord
+        if not isinstance(record, Batch):
+            return super()._to_message(tp, record)
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            record.last,
+            record.timestamps[-1] / 1000,
+            0,
+            None,
+            None,
+            cast(bytes, record),
+            None,
+            0,
+            0,
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Forget what was delivered: whoever gets the partitions starts at the committed offset."""
+        self._unacked_messages.forget(self._unacked_messages.partitions())
+        await super().on_partitions_revoked(revoked)
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Nothing to do: a gap in the offsets holds no message that could be unacknowledged."""
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:  # noqa: ANN401  # topics or partitions, as Faust has it
+        return (tp for tp in self._unacked_messages.partitions() if topics is None or tp in topics or tp.topic in topics)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        # Faust's streams note each acknowledged offset here; `InFlight` reads the messages themselves.
+        self._acked[tp].clear()
+        self._acked_index[tp].clear()
+        return self._unacked_messages.committable(tp)
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        """Commit after everything produced so far is delivered; only what the broker confirmed counts as committed."""
+        assigned = self.assignment()
+        ours = {tp: offset for tp, offset in offsets.items() if tp in assigned}
+        if not ours:
+            return False
+        await self.app.producer.flush()
+        if not await self._commit(ours):
+            return False
+        self._committed_offset.update(ours)
+        self.app.tables.on_commit(ours)
+        self.app.monitor.on_tp_commit(ours)
+        return True
+
+
+class Producer(FaustProducer):
+    """Faust's producer interface over librdkafka: idempotent, acknowledged by all replicas, partitioned as Faust partitions."""
+
+    bulk: BulkProducer
+    """The same queue, for flows that send in batches."""
+
+    async def on_start(self) -> None:
+        """Connect."""
+        # Faust stalls its streams when 100 messages wait; librdkafka's own queue is the bound that matters here.
+        self.buffer.max_messages = 50_000
+        self.bulk = BulkProducer(",".join(driver.server_list(self.transport.url, Transport.default_port)))
+        await super().on_start()
+
+    async def on_stop(self) -> None:
+        """Deliver what is queued, then disconnect."""
+        await super().on_stop()
+        await self.bulk.close()
+
+    async def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        timestamp: float | None,
+        headers: HeadersArg | None,
+        *,
+        transactional_id: str | None = None,
+    ) -> Awaitable[RecordMetadata]:
+        """Queue one record; the future resolves with its place in the log, or raises `DeliveryFailed`."""
+        pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers or ())
+        partition = -1 if partition is None else partition
+        report = await self.bulk.send(topic, key, value, partition=partition, timestamp=int((timestamp or 0) * 1000), headers=pairs)
+        return asyncio.ensure_future(_place(report))
+
+    async def send_and_wait(self, *args: Any, **kwargs: Any) -> RecordMetadata:  # noqa: ANN401  # as send
+        """Queue one record and wait until it is delivered."""
+        return await (await self.send(*args, **kwargs))
+
+    async def flush(self) -> None:
+        """Wait until everything sent so far is delivered. Raises `DeliveryFailed`."""
+        while self.buffer.size and self.buffer.started:
+            await self.buffer.flush()
+        await self.bulk.flush()
+
+    def key_partition(self, topic: str, key: bytes) -> TP:
+        """The partition librdkafka's murmur2 puts the key in, which is Faust's too."""
+        return TP(topic, cast(int, self.app.consumer.key_partition(topic, key)))
+
+    def supports_headers(self) -> bool:
+        """Always: every broker of this decade does."""
+        return True
+
+
+async def _place(report: asyncio.Future[Report]) -> RecordMetadata:
+    """Where a delivered record lies, as Faust wants to know it."""
+    message = await report
+    topic, partition = cast(str, message.topic()), cast(int, message.partition())
+    timestamp_type, timestamp = message.timestamp()
+    return RecordMetadata(topic, partition, TP(topic, partition), cast(int, message.offset()), timestamp, timestamp_type)
+
+
+class Transport(driver.Transport):
+    """Registered under the entry-point group `faust.transports` as `batch`."""
+
+    Consumer = Consumer
+    Producer = Producer
+    driver_version = "headrace batch transport"

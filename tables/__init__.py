@@ -1,0 +1,1 @@
+"""What is remembered: windows, episodes and checkpoints, as columns in event time."""

@@ -1,0 +1,196 @@
+import asyncio
+import json
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from uuid import uuid4
+
+import httpx
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+import deploy.schemas_commands
+from schemas.catalog import CONTRACTS, Contract
+from schemas.codec import Codec
+from schemas.registry import Registry, RegistryDown, SchemaRefused
+from schemas.wire import decode, encode
+from streams.settings import settings
+
+OLD = {"id": "string", "value": "int"}
+NEW = {"id": "string", "value": "double", "place": ("string", "hall-1")}
+BREAKING = {"id": "string", "value": "string", "place": "string"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft(Contract):
+    """A contract that is in no catalogue."""
+
+    text: str
+
+    @property
+    def codec(self) -> Codec:
+        return Codec(self.text)
+
+
+def draft(topic, fields):
+    typed = [
+        {"name": name, "type": kind[0], "default": kind[1]} if isinstance(kind, tuple) else {"name": name, "type": kind}
+        for name, kind in fields.items()
+    ]
+    text = json.dumps({"type": "record", "name": "Reading", "fields": typed})
+    return Draft(topic=topic, key="id", partitions=1, retention_hours=1, sink="none", text=text)
+
+
+@pytest.fixture
+def topic():
+    return f"test-{uuid4().hex}"
+
+
+@pytest.fixture
+def url(stack):
+    return settings().registry
+
+
+@pytest.fixture
+def registry(url, tmp_path):
+    return Registry(url, tmp_path)
+
+
+def pump(source, sink):
+    with suppress(OSError):
+        while chunk := source.recv(65536):
+            sink.sendall(chunk)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+def relay(listener, target):
+    with suppress(OSError):
+        while True:
+            client, _ = listener.accept()
+            server = socket.create_connection((target.host, target.port))
+            for pair in ((client, server), (server, client)):
+                threading.Thread(target=pump, args=pair, daemon=True).start()
+
+
+@contextmanager
+def line_to(url):
+    """An address at which the registry is reached until the line is cut."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=relay, args=(listener, httpx.URL(url)), daemon=True).start()
+        yield str(httpx.URL(url).copy_with(port=listener.getsockname()[1]))
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_registering_again_gives_the_same_id(registry, topic):
+    assert registry.register(draft(topic, OLD)) == registry.register(draft(topic, OLD))
+
+
+def test_a_registered_schema_is_read_back_by_its_id(registry, url, topic, tmp_path):
+    schema_id = registry.register(draft(topic, OLD))
+    codec = asyncio.run(Registry(url, tmp_path / "other").writer(schema_id))
+    assert codec.columns == draft(topic, OLD).codec.columns
+
+
+def test_every_contract_of_the_catalogue_is_taken(registry):
+    assert {name: registry.check(contract) for name, contract in CONTRACTS.items()} == {name: [] for name in CONTRACTS}
+
+
+@pytest.mark.parametrize(
+    ("wrote", "reads", "becomes"),
+    [(OLD, NEW, {"id": "a", "value": 5.0, "place": "hall-1"}), (NEW, {"id": "string"}, {"id": "a"})],
+    ids=["older producer", "newer producer"],
+)
+def test_records_evolve_both_ways_through_the_registry(registry, url, topic, tmp_path, wrote, reads, becomes):
+    writer, reader = draft(topic, wrote), draft(topic, reads)
+    row = {"id": "a", "value": 5, "place": "hall-2"}
+    values = encode(writer.codec, registry.register(writer), pl.DataFrame([row]))
+    consumer = Registry(url, tmp_path / "consumer")
+    consumer.register(reader)
+    (unknown,) = decode(values, reader.codec, consumer.known).unknown
+    asyncio.run(consumer.writer(unknown))
+    assert decode(values, reader.codec, consumer.known).frame.drop("row").rows(named=True) == [becomes]
+
+
+def test_a_breaking_change_is_refused_with_the_registrys_reasons(registry, topic):
+    registry.register(draft(topic, OLD))
+    (reason,) = registry.check(draft(topic, BREAKING))
+    assert "reader type: STRING not compatible with writer type: INT" in reason
+    assert "place" in reason
+    with pytest.raises(SchemaRefused, match="STRING not compatible with writer type: INT"):
+        registry.register(draft(topic, BREAKING))
+
+
+def test_a_subject_registered_by_others_without_a_rule_is_held_backward_too(registry, url, topic):
+    httpx.post(f"{url}/subjects/{topic}-value/versions", json={"schema": draft(topic, OLD).text}).raise_for_status()
+    assert registry.check(draft(topic, BREAKING))
+
+
+def test_a_compatibility_somebody_chose_is_left_alone(registry, url, topic):
+    registry.register(draft(topic, OLD))
+    httpx.put(f"{url}/config/{topic}-value", json={"compatibility": "FULL"}).raise_for_status()
+    registry.register(draft(topic, OLD))
+    assert httpx.get(f"{url}/config/{topic}-value").json() == {"compatibilityLevel": "FULL"}
+
+
+def test_an_id_the_registry_does_not_have_is_none(registry):
+    assert asyncio.run(registry.writer(2**31 - 1)) is None
+
+
+def test_an_address_that_is_no_registry_counts_as_a_registry_that_is_down(url, tmp_path):
+    elsewhere = Registry(str(httpx.URL(url).copy_with(path="/nothing/here")), tmp_path)
+    with pytest.raises(RegistryDown):
+        asyncio.run(elsewhere.writer(1))
+
+
+def test_known_ids_flow_while_the_registry_is_down_and_unknown_ones_wait(url, topic, tmp_path):
+    with line_to(url) as line:
+        up = Registry(line, tmp_path)
+        schema_id = up.register(draft(topic, OLD))
+        values = encode(up.known[schema_id], schema_id, pl.DataFrame([{"id": "a", "value": 5}]))
+    down = Registry(line, tmp_path)
+    assert decode(values, draft(topic, NEW).codec, down.known).frame["value"].to_list() == [5.0]
+    assert down.register(draft(topic, OLD)) == schema_id
+    with pytest.raises(RegistryDown):
+        down.register(draft(topic, NEW))
+    with pytest.raises(RegistryDown):
+        asyncio.run(down.writer(schema_id + 1))
+
+
+@pytest.fixture
+def schemas_command(stack, tmp_path, monkeypatch):
+    """Runs `headrace schemas` on a catalogue of the given contracts."""
+    monkeypatch.setattr(settings(), "data", tmp_path)
+
+    def run(*arguments, contracts):
+        monkeypatch.setattr(deploy.schemas_commands, "CONTRACTS", {contract.topic: contract for contract in contracts})
+        return CliRunner().invoke(deploy.schemas_commands.app, arguments)
+
+    return run
+
+
+def test_the_command_registers_and_a_breaking_change_then_fails_in_words(schemas_command, topic):
+    registered = schemas_command("register", contracts=[draft(topic, OLD)])
+    assert (registered.exit_code, registered.output.startswith(f"{topic}: id ")) == (0, True)
+    assert schemas_command("check", topic, contracts=[draft(topic, NEW)]).output == f"{topic}: compatible\n"
+    for command in ("check", "register"):
+        refused = schemas_command(command, contracts=[draft(topic, BREAKING)])
+        assert refused.exit_code == 1
+        assert f"{topic}: refused under BACKWARD compatibility:" in refused.output
+        assert "reader type: STRING not compatible with writer type: INT" in refused.output
+
+
+def test_the_command_says_when_the_registry_does_not_answer(schemas_command, topic, monkeypatch):
+    monkeypatch.setattr(settings(), "registry", "http://127.0.0.1:1/apis/ccompat/v7")
+    down = schemas_command("check", contracts=[draft(topic, OLD)])
+    assert down.exit_code == 2
+    assert "http://127.0.0.1:1/apis/ccompat/v7" in down.output
+    assert "headrace status" in down.output
+
+
+def test_the_command_names_the_topics_there_are(schemas_command, topic):
+    unknown = schemas_command("check", "nonsense", contracts=[draft(topic, OLD)])
+    assert unknown.exit_code == 2
+    assert "no topic nonsense" in unknown.output

@@ -1,0 +1,166 @@
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from deploy.embedded import artifacts, mqtt, preflight, processes
+from deploy.embedded.artifacts import Pin, fetch, pins, unpack
+from deploy.embedded.errors import StackError
+from deploy.embedded.kafka import Kafka
+from deploy.embedded.service import address
+from streams.settings import Settings
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:19092", "localhost:19092", "mqtt://127.0.0.1:19092", "http://localhost:19092/apis"])
+def test_an_address_on_this_machine_gives_host_and_port(url):
+    host, port = address("kafka", url)
+    assert host in {"127.0.0.1", "localhost"}
+    assert port == 19092
+
+
+@pytest.mark.parametrize("url", ["broker.example:9092", "127.0.0.1", "a:1,b:2", ""])
+def test_an_address_elsewhere_is_refused_and_the_setting_named(url):
+    with pytest.raises(StackError, match="HEADRACE_KAFKA"):
+        address("kafka", url)
+
+
+def test_a_lock_files_line_survives_reading_and_writing():
+    for pin in (*pins("kafka"), *pins("registry")):
+        assert Pin.parse(str(pin)) == pin
+        assert len(pin.sha256) == 64
+
+
+def test_the_broker_is_pinned_with_its_storage_tool_and_a_log_binding():
+    names = {pin.coordinates.split(":")[1] for pin in pins("kafka")}
+    assert {"kafka_2.13", "kafka-storage", "slf4j-simple"} <= names
+
+
+def _local_repository(monkeypatch, tmp_path, content):
+    """A Maven cache that holds one archive of that content, and no remote repository that answers."""
+    config = tmp_path / "jgo.conf"
+    config.write_text("[repositories]\nclosed = http://127.0.0.1:9/maven2\n")
+    monkeypatch.setenv("JGO_CONFIG_FILE", str(config))
+    monkeypatch.setenv("M2_REPO", str(tmp_path / "m2"))
+    monkeypatch.setenv("JGO_CACHE_DIR", str(tmp_path / "cache"))
+    path = tmp_path / "m2" / "org" / "example" / "thing" / "1" / "thing-1.jar"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_an_archive_in_the_cache_is_used_without_network(monkeypatch, tmp_path):
+    path = _local_repository(monkeypatch, tmp_path, b"jar")
+    pin = Pin(hashlib.sha256(b"jar").hexdigest(), 3, "org.example:thing:1:jar")
+    assert artifacts.missing([pin]) == 0
+    assert fetch([pin]) == [path]
+
+
+def test_an_archive_of_other_content_is_thrown_away_and_never_used(monkeypatch, tmp_path):
+    path = _local_repository(monkeypatch, tmp_path, b"half a jar")
+    with pytest.raises(StackError, match=r"Cannot download org.example:thing:1:jar[\s\S]*127.0.0.1:9/maven2[\s\S]*HTTPS_PROXY"):
+        fetch([Pin("0" * 64, 3, "org.example:thing:1:jar")])
+    assert not path.exists()
+
+
+def test_an_archive_is_unpacked_once_and_whole(monkeypatch, tmp_path):
+    _local_repository(monkeypatch, tmp_path, b"")
+    (tmp_path / "content").mkdir()
+    (tmp_path / "content" / "file").write_text("x")
+    archive = shutil.make_archive(str(tmp_path / "archive"), "gztar", tmp_path / "content")
+    folder = unpack(archive, "0" * 64)
+    assert (folder / "file").read_text() == "x"
+    assert unpack(tmp_path / "gone", "0" * 64) == folder
+    assert [each.name for each in folder.parent.iterdir()] == ["0" * 64]
+
+
+def test_a_taken_port_is_reported_with_who_has_it_and_what_to_set():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(StackError, match=rf"Port {port}.*pid {os.getpid()}[\s\S]*HEADRACE_KAFKA"):
+            preflight.require_port("kafka", "127.0.0.1", port)
+
+
+def test_free_ports_differ_and_can_be_bound():
+    ports = preflight.free_ports(20)
+    assert len(set(ports)) == 20
+    for port in ports:
+        preflight.require_port("kafka", "127.0.0.1", port)
+
+
+def test_too_little_memory_is_said_with_the_sum_and_the_setting():
+    with pytest.raises(StackError, match="HEADRACE_BROKER_HEAP_MB"):
+        preflight.require_memory(10_000_000)
+
+
+def test_a_data_folder_that_cannot_be_made_is_said_with_the_setting(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StackError, match="HEADRACE_DATA"):
+        preflight.require_disk(tmp_path / "file" / "data")
+
+
+def test_a_full_disk_is_said_with_what_is_free(tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight, "FREE_DISK_MIB", 10**12)
+    with pytest.raises(StackError, match=r"Only \d+ MB are free"):
+        preflight.require_disk(tmp_path)
+
+
+def _sleeper(data, service):
+    environment = Settings(data=data).environment(**processes.marks(data, service))
+    return psutil.Popen([sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"], env=environment, stdout=subprocess.PIPE)
+
+
+def test_only_processes_marked_with_the_data_folder_are_found_and_stopped(tmp_path):
+    ours, other = _sleeper(tmp_path / "ours", "kafka"), _sleeper(tmp_path / "other", "kafka")
+    for each in (ours, other):
+        each.stdout.readline()
+    assert [process.pid for process in processes.find(tmp_path / "ours").values()] == [ours.pid]
+    processes.stop(list(processes.find(tmp_path / "ours").values()), 10)
+    assert not processes.find(tmp_path / "ours")
+    assert other.is_running()
+    processes.stop([other], 10)
+
+
+def test_a_suspended_process_is_stopped_too(tmp_path):
+    process = _sleeper(tmp_path, "kafka")
+    process.stdout.readline()
+    process.suspend()
+    processes.stop([process], 10)
+    assert process.poll() == -15
+
+
+def test_mosquitto_is_found_outside_the_path(monkeypatch, tmp_path):
+    (tmp_path / "mosquitto").touch(mode=0o755)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(mqtt, "SERVER_FOLDERS", str(tmp_path))
+    assert mqtt.mosquitto() == str(tmp_path / "mosquitto")
+
+
+def test_without_mosquitto_amqtt_is_run_by_our_own_python(monkeypatch, tmp_path):
+    monkeypatch.setattr(mqtt, "mosquitto", lambda: None)
+    service = mqtt.Mqtt(Settings(data=tmp_path))
+    service.folder.mkdir()
+    assert service.command()[:3] == [sys.executable, "-m", "amqtt.scripts.broker_script"]
+
+
+def test_a_service_that_was_killed_is_reported_with_the_end_of_its_log(tmp_path):
+    service = Kafka(Settings(data=tmp_path))
+    service.log.parent.mkdir()
+    service.log.write_text("\n".join(f"line {n}" for n in range(100)))
+    service.process = _sleeper(tmp_path, "kafka")
+    service.kill()
+    assert "SIGKILL" in service.ended()
+    assert service.ended().endswith("line 99")
+    assert "line 80" not in service.ended()
+
+
+def test_a_childs_environment_carries_every_setting(monkeypatch, tmp_path):
+    monkeypatch.delenv("HEADRACE_KAFKA", raising=False)
+    wanted = Settings(kafka="127.0.0.1:1", data=tmp_path, broker_heap_mb=300)
+    for name, value in wanted.environment().items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == wanted

@@ -1,0 +1,36 @@
+import asyncio
+
+import pytest
+
+from schemas.catalog import READINGS
+from schemas.registry import Registry, RegistryDown
+
+NOWHERE = "http://127.0.0.1:1/apis/ccompat/v7"
+
+
+def test_an_unknown_id_raises_while_the_registry_is_down_and_is_never_taken_for_missing(tmp_path):
+    with pytest.raises(RegistryDown, match="schema registry http://127"):
+        asyncio.run(Registry(NOWHERE, tmp_path).writer(7))
+
+
+@pytest.mark.parametrize("act", [Registry.check, Registry.register])
+def test_check_and_register_raise_while_the_registry_is_down(tmp_path, act):
+    with pytest.raises(RegistryDown):
+        act(Registry(NOWHERE, tmp_path), READINGS)
+
+
+def test_a_damaged_file_in_the_cache_is_no_schema(tmp_path):
+    registry = Registry(NOWHERE, tmp_path)
+    (folder,) = tmp_path.iterdir()
+    (folder / "7.avsc").write_text(READINGS.codec.text[:-5])
+    (folder / "8.avsc").write_text(READINGS.codec.text)
+    assert registry.known.keys() == set()
+    assert Registry(NOWHERE, tmp_path).known.keys() == {8}
+
+
+def test_each_registry_has_a_cache_of_its_own(tmp_path):
+    folders = set()
+    for url in (NOWHERE, "http://127.0.0.1:2/", "https://registry.example/a/b"):
+        Registry(url, tmp_path)
+        folders.add(len(list(tmp_path.iterdir())))
+    assert folders == {1, 2, 3}
