@@ -7,7 +7,7 @@ on how the log is cut into batches or on where checkpoints fall.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -116,7 +116,7 @@ class Watch:
             else:
                 self.panes[int(family.removeprefix(_PANE))] = frame.sort(*self.domain.windowing.keys)
 
-    def observe(self, batch: Records, writers: Mapping[int, Codec], missing: frozenset[int]) -> Observed | frozenset[int]:
+    def observe(self, batch: Records, writers: Mapping[int, Codec], missing: Set[int]) -> Observed | frozenset[int]:
         """Take in a batch; or, before anything changes, the schema ids that have to be fetched first.
 
         `writers` are the schemas known by id, `missing` the ids the registry does not have. Records below the fence are skipped.
@@ -156,6 +156,14 @@ class Watch:
         self._unfolded_rows += received
         self._episodes_changed |= raised.height > 0
         return Observed(raised, rejects, late)
+
+    def crashed(self, batch: Records, error: Exception) -> Observed:
+        """Reject every record of a batch on which a rule raised: the log tells where, the dead letters keep the data."""
+        logger.exception("rule_crashed topic=%s partition=%d first_offset=%d", batch.topic, batch.partition, batch.offsets[0])
+        rows = range(_below(batch.offsets, self.fence), len(batch.offsets))
+        self.fence = batch.offsets[-1] + 1
+        self.counts.update({"received": len(rows), f"rejected/{Reason.RULE_CRASHED}": len(rows)})
+        return Observed(pl.DataFrame(), [Reject(row, Reason.RULE_CRASHED, repr(error)) for row in rows], pl.DataFrame())
 
     def settle(self) -> Settled:
         """Fold what was observed into the windows, close those that are due, and stage the state at the fence."""
@@ -197,9 +205,3 @@ def _below(offsets: list[int], fence: int) -> int:
 def _no_readings(spec: Windowing) -> pl.DataFrame:
     keys: dict[str, Any] = dict.fromkeys(spec.keys, pl.String)
     return pl.DataFrame(schema={**keys, "value": pl.Float64, "timestamp": pl.Int64, "pane": pl.Int64})
-
-
-def crashed(batch: Records, error: Exception) -> list[Reject]:
-    """Every record of a batch on which a rule raised: the log tells where, the dead letters keep the data."""
-    logger.exception("rule_crashed topic=%s partition=%d first_offset=%d", batch.topic, batch.partition, batch.offsets[0])
-    return [Reject(row, Reason.RULE_CRASHED, repr(error)) for row in range(len(batch.offsets))]

@@ -1,16 +1,26 @@
 """Kafka topics from the catalogue: made before any worker starts, because a worker sees a later one only after minutes."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from schemas.catalog import CONTRACTS
+from schemas.catalog import CHANGELOGS, CONTRACTS
 
 HOUR_MS: Final = 3_600_000
 TIMEOUT_SECONDS: Final = 30
+
+
+# A changelog holds state that is replaced every second: small segments, cleaned soon, keep what recovery has to read near the state's
+# own size. Keys are written once and deleted once, so nothing needs to be kept from compaction.
+COMPACTED: Final = {
+    "cleanup.policy": "compact",
+    "segment.bytes": str(32 << 20),
+    "segment.ms": "60000",
+    "min.cleanable.dirty.ratio": "0.2",
+    "delete.retention.ms": "600000",
+}
 
 
 class TopicMismatchError(Exception):
@@ -18,21 +28,13 @@ class TopicMismatchError(Exception):
 
 
 def ensure_topics(bootstrap: str) -> None:
-    """Create the catalogue's topics that are not there; TopicMismatchError if one is there with other partitions."""
+    """Create the catalogue's topics and changelogs that are not there; TopicMismatchError if one is there with other partitions."""
     wanted = [
         NewTopic(c.topic, c.partitions, -1, config={"cleanup.policy": "delete", "retention.ms": str(c.retention_hours * HOUR_MS)})
         for c in CONTRACTS.values()
     ]
+    wanted += [NewTopic(name, source.partitions, -1, config=COMPACTED) for name, source in CHANGELOGS.items()]
     _ensure(bootstrap, wanted)
-
-
-def ensure_changelogs(bootstrap: str, partitions: Mapping[str, int]) -> None:
-    """Create compacted topics, name to partitions, as `ensure_topics` does.
-
-    Nothing is compacted away within an hour: recovery may need a snapshot that was overwritten by a zombie's older one.
-    """
-    config = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(HOUR_MS)}
-    _ensure(bootstrap, [NewTopic(name, count, -1, config=config) for name, count in partitions.items()])
 
 
 def _ensure(bootstrap: str, wanted: list[NewTopic]) -> None:

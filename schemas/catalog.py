@@ -47,3 +47,6 @@ LATE: Final = Contract(topic="late", key="device_id", partitions=4, retention_ho
 DEAD_LETTERS: Final = Contract(topic="dead-letters", key=None, partitions=4, retention_hours=30 * DAY_HOURS, sink="dead_letters")
 
 CONTRACTS: Final[Mapping[str, Contract]] = {c.topic: c for c in (READINGS, WINDOWS, ALERTS, LATE, DEAD_LETTERS)}
+
+CHANGELOGS: Final[Mapping[str, Contract]] = {"factory-readings-1m-changelog": READINGS}
+"""The workers' changelog topics, `<app>-<table>-changelog`, each with the contract of its source, whose partitions it has."""

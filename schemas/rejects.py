@@ -21,6 +21,8 @@ class Reason(StrEnum):
     """Null where the reader's schema needs a value."""
     WRONG_KEY = "wrong-key"
     """The Kafka key is not the record's own: it may lie in another device's partition."""
+    BAD_DEVICE_ID = "bad-device-id"
+    """Empty, or longer than any device's name."""
     UNKNOWN_SENSOR = "unknown-sensor"
     """No limits are known for the sensor type."""
     NOT_FINITE = "not-finite"

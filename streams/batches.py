@@ -70,7 +70,7 @@ class BatchTopics:
         return self._limits.get((topic, partition), MAX_RECORDS)
 
     def pace(self, topic: str, partition: int, records: int) -> None:
-        """Bound the partition's batches, so that partitions share the processor by time and not by batch: see `Watch`."""
+        """Bound the partition's batches: as each poll takes one of each partition, they then share the processor by time."""
         self._limits[topic, partition] = max(1, min(records, MAX_RECORDS))
 
 
@@ -89,7 +89,6 @@ class BatchRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka 
         if self._tp.topic not in BATCH_TOPICS:
             yield from super()._unpack_records()
             return
-        limit = BATCH_TOPICS.limit(*self._tp)
         batch = Batch(*self._tp)
         while self._records.has_next():
             kafka_batch = self._records.next_batch()
@@ -100,7 +99,7 @@ class BatchRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka 
                 if kafka_batch.base_offset < self.next_fetch_offset:  # Kafka sends its batches whole
                     records = [r for r in records if r.offset >= self.next_fetch_offset]
                 batch.extend(records)
-                while len(batch) >= limit:
+                while len(batch) >= (limit := BATCH_TOPICS.limit(*self._tp)):
                     head, batch = batch.split(limit)
                     self.next_fetch_offset = head.last + 1
                     yield head
@@ -118,3 +117,12 @@ class BatchRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka 
             if kafka_batch.is_transactional and kafka_batch.producer_id in self._aborted_producers:
                 return True
         return bool(kafka_batch.is_control_batch)
+
+
+class OneBatch(fetcher.FetchResult):  # type: ignore[misc]  # aiokafka is untyped
+    """What was fetched of a partition; a poll takes one batch of it, so that no partition's backlog stands before the others'."""
+
+    def getall(self, max_records: int | None = None) -> list[Any]:
+        """Take what one poll may take."""
+        records: list[Any] = super().getall(1 if self._topic_partition.topic in BATCH_TOPICS else max_records)
+        return records

@@ -13,11 +13,12 @@ from faust.transport.drivers import aiokafka as driver
 from faust.transport.producer import Producer as FaustProducer
 from faust.types import TP, ConsumerMessage, HeadersArg, Message, RecordMetadata
 
-from streams.batches import Batch, BatchRecords
+from streams.batches import Batch, BatchRecords, OneBatch
 from streams.producer import Producer as BulkProducer
 
-# aiokafka has no seam for how a fetch is unpacked; for topics not declared as batch topics this class does what its parent does.
+# aiokafka has no seam for how a fetch is unpacked; for topics not declared as batch topics these classes do what their parents do.
 fetcher.PartitionRecords = BatchRecords
+fetcher.FetchResult = OneBatch
 
 
 class InFlight(MutableSet[Message]):
@@ -118,6 +119,10 @@ class Consumer(driver.Consumer):
             tp,
             generation_id=self.app.consumer_generation_id,
         )
+
+    async def on_task_error(self, exc: BaseException) -> None:
+        """Stop the worker when an agent raised: Faust would start it again behind the batch it failed on."""
+        await self.app.crash(exc)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Forget what was delivered: whoever gets the partitions starts at the committed offset."""

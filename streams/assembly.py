@@ -1,0 +1,135 @@
+"""A worker's Faust app: our transport and store, the settings that differ from Faust's own, and a check before it starts."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, cast
+
+import faust
+import polars as pl
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from faust.types import AppT, TopicT
+from faust.types.tuples import Message
+from mode import Service
+from mode.types import ServiceT
+
+from schemas.catalog import DEAD_LETTERS, Contract
+from schemas.registry import Registry, RegistryDown, SchemaRefused
+from schemas.wire import encode
+from streams import transport
+from streams.batches import BATCH_TOPICS
+from streams.producer import Producer
+from streams.settings import settings
+from streams.writers import Writers
+
+# Encoding and queueing a slice takes 5 ms: what other partitions wait for at most.
+SLICE_ROWS: Final = 2_000
+TIMEOUT_SECONDS: Final = 30
+
+
+class NotReady(SystemExit):
+    """The worker cannot start; the message says what to do. Exit code 1."""
+
+
+class App(faust.App):
+    """A Faust app that knows which contracts it reads and writes."""
+
+    def __init__(self, name: str, *, web_port: int, reads: Sequence[Contract], writes: Sequence[Contract]) -> None:
+        """Connect to nothing yet. `web_port`: where `/live`, `/ready` and `/metrics` are, unless `--web-port` says otherwise."""
+        self.reads = reads
+        self.writes = (*writes, DEAD_LETTERS)
+        self.services: list[Service] = []
+        """Run from the app's start to its stop."""
+        self.schema_ids: Mapping[str, int] = {}
+        """Topic → id of the schema its records are written with."""
+        super().__init__(
+            name,
+            broker=[f"batch://{server}" for server in settings().kafka.split(",")],
+            store="checkpoint://",
+            datadir=str(settings().data / "faust"),
+            topic_allow_declare=False,  # topics come from the catalogue: a worker sees one that is made later only after minutes
+            topic_disable_leader=True,
+            consumer_auto_offset_reset="earliest",
+            consumer_group_instance_id=settings().instance or None,
+            consumer_max_fetch_size=2 << 20,  # per partition, compressed: some 50,000 readings
+            broker_session_timeout=10,  # a killed worker's partitions move on after this; Faust's default is a minute
+            broker_heartbeat_interval=2,
+            broker_commit_interval=0.5,  # of what is acknowledged, once a checkpoint
+            stream_buffer_maxsize=8,  # batches, not records
+            stream_wait_empty=False,  # what is not acknowledged is read again; waiting for it only delays a rebalance
+            web_bind=settings().web_bind,
+            web_port=web_port,
+            worker_redirect_stdouts=False,
+        )
+        self.on_worker_init.connect(self._prepare)
+
+    @property
+    def bulk(self) -> Producer:
+        """The producer, for sending in batches."""
+        return cast(transport.Producer, self.producer).bulk
+
+    @property
+    def writers(self) -> Writers:
+        """Schemas of what is read."""
+        return self._writers
+
+    def on_init_dependencies(self) -> Iterable[ServiceT]:
+        """Faust's own services, then ours."""
+        return [*super().on_init_dependencies(), *self.services]
+
+    def batch_topic(self, contract: Contract) -> TopicT:
+        """The contract's topic, delivered in batches: an event's value is a `streams.batches.Batch`."""
+        BATCH_TOPICS.declare(contract.topic)
+        return self.topic(contract.topic, schema=_AsTheyAre())
+
+    async def send_frame(self, contract: Contract, frame: pl.DataFrame, keys: Sequence[bytes | None] | None = None) -> None:
+        """Queue a record for each row, keyed by the contract's key unless `keys` are given; delivered after the producer's next flush."""
+        start = 0
+        for part in frame.iter_slices(SLICE_ROWS):
+            values = encode(contract.codec, self.schema_ids[contract.topic], part)
+            of_part = keys[start : start + part.height] if keys is not None else part[cast(str, contract.key)].cast(pl.Binary).to_list()
+            await self.bulk.send_batch(contract.topic, of_part, values)
+            start += part.height
+            if start < frame.height:
+                await asyncio.sleep(0)
+
+    def _prepare(self, *_: object, **__: object) -> None:
+        """Before the worker starts: topics as the catalogue says, and schemas in the registry. Raises NotReady."""
+        changelogs = {f"{self.conf.id}-{table.name}-changelog": cast(int, table.partitions) for table in self.tables.values()}
+        require_topics({contract.topic: contract.partitions for contract in (*self.reads, *self.writes)} | changelogs)
+        registry = Registry(settings().registry, settings().data / "schemas")
+        try:
+            self.schema_ids = {contract.topic: registry.register(contract) for contract in (*self.reads, *self.writes)}
+        except RegistryDown as down:
+            raise NotReady(f"{down}. Start it (headrace up), or set HEADRACE_REGISTRY to where it is.") from down
+        except SchemaRefused as refused:
+            raise NotReady(f"The registry refuses a schema of this version: {refused}. `headrace schemas check` says more.") from refused
+        self._writers = Writers(registry)
+
+
+class _AsTheyAre(faust.Schema[Any, Any]):
+    """Keys and values as the transport gives them."""
+
+    def loads_key(self, app: AppT, message: Message, **_: Any) -> Any:  # noqa: ANN401  # Faust's own signature
+        return message.key
+
+    def loads_value(self, app: AppT, message: Message, **_: Any) -> Any:  # noqa: ANN401
+        return message.value
+
+
+def require_topics(wanted: Mapping[str, int]) -> None:
+    """NotReady unless each topic is there with this many partitions."""
+    admin = AdminClient({"bootstrap.servers": settings().kafka, "log_level": 0})
+    try:
+        there = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
+    except KafkaException as error:
+        message = f"Kafka at {settings().kafka} does not answer ({error.args[0].str()}). Start it (headrace up), or set HEADRACE_KAFKA."
+        raise NotReady(message) from error
+    problems = [f"{name} is missing" for name in wanted if name not in there]
+    problems += [
+        f"{name} has {len(there[name].partitions)} partitions instead of {count}"
+        for name, count in wanted.items()
+        if name in there and len(there[name].partitions) != count
+    ]
+    if problems:
+        raise NotReady(f"Topics of Kafka at {settings().kafka}: {', '.join(problems)}. `headrace topics` makes missing ones.")

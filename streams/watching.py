@@ -1,0 +1,206 @@
+"""A domain's watch in one worker: batches in, alerts out at once, and every second a checkpoint.
+
+take ─▶ observe ─┬▶ alerts, dead letters, late records ──┐
+                 └▶ state ── every second ─▶ settle ─┬▶ windows ─┤
+                                                     └▶ buckets ─┴▶ delivered ─▶ manifest ─▶ delivered ─▶ acknowledged
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Set
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from faust.types import TP, EventT
+from mode import Service
+
+from agents.letters import dead_letters, late_records
+from agents.watch import Domain, Observed, Watch
+from schemas.catalog import ALERTS, DEAD_LETTERS, LATE, Contract
+from streams.assembly import App
+from streams.batches import BATCH_TOPICS, Batch
+from streams.settings import settings
+from streams.store import Store
+from tables.checkpoint import Checkpoint
+
+CHECKPOINT_SECONDS: Final = 1.0
+# Records a worker holds between two checkpoints: some 200 MB, and more than three seconds of work.
+MOST_UNSETTLED: Final = 1_000_000
+# How long a partition may be silent before its open windows are told of. Devices that report once a minute are not silent.
+IDLE_SECONDS: Final = 90.0
+# What one batch may take of the processor before the next partition has its turn; and of a batch that is mostly rejects, so that
+# a flood of garbage on one of four partitions costs the other three less than a fifth.
+TURN_SECONDS: Final = 0.03
+REJECTS_TURN_SECONDS: Final = 0.01
+# What a batch costs whatever it holds.
+OVERHEAD_SECONDS: Final = 0.002
+
+
+@dataclass(eq=False)
+class Lane:
+    """One partition as long as it is ours: its state, and the batches that are not yet acknowledged."""
+
+    tp: TP
+    watch: Watch
+    observed: list[EventT[Any]] = field(default_factory=list)
+    """In the state, and with the next checkpoint in the changelog."""
+    parked: deque[EventT[Any]] = field(default_factory=deque)
+    """Waiting for schemas from the registry."""
+    active_at: float = field(default_factory=time.monotonic)
+    idle: bool = False
+
+
+class Watching(Service):
+    """Runs one `Watch` for each partition of a domain's topic that is assigned to this worker."""
+
+    def __init__(self, app: App, domain: Domain, source: Contract, windows: Contract, table: str) -> None:
+        """Read `source`, write windows to `windows` and state to the changelog of `table`."""
+        super().__init__()
+        self.app = app
+        self.domain = domain
+        self.lanes: dict[TP, Lane] = {}
+        self._source, self._windows = source, windows
+        self._table = app.Table(table, partitions=source.partitions, key_type=bytes, value_type=bytes)
+        self._changelog = f"{app.conf.id}-{table}-changelog"
+        self._checkpointing = asyncio.Lock()
+        app.services.append(self)
+        app.on_partitions_revoked.connect(self._drop_lanes, weak=False)
+        app.agent(app.batch_topic(source), name=f"watch-{domain.name}")(self._consume)
+
+    async def _consume(self, stream: Any) -> None:  # noqa: ANN401  # Faust's streams are not typed for raw channels
+        async for event in stream.noack().events():
+            await self.take(event)
+
+    async def take(self, event: EventT[Any]) -> None:
+        """Observe a batch, or park it behind those of its partition that wait for a schema."""
+        lane = self._lane(event.message.tp)
+        if lane.parked:
+            self._park(lane, event)
+        elif unknown := await self._observe(lane, event):
+            self._park(lane, event)
+            self.add_future(self._unpark(lane, unknown))
+        while sum(lane.watch.unsettled for lane in self.lanes.values()) > MOST_UNSETTLED:
+            await self.checkpoint()
+
+    def _lane(self, tp: TP) -> Lane:
+        if tp not in self.lanes:
+            watch = Watch(self.domain, settings().tenant)
+            watch.recover(self._replica(tp))
+            self.lanes[tp] = Lane(tp, watch)
+            self.log.info("lane_opened topic=%s partition=%d fence=%d", tp.topic, tp.partition, watch.fence)
+        return self.lanes[tp]
+
+    def _replica(self, tp: TP) -> dict[bytes, bytes]:
+        return cast(Store, self._table.data).replica(tp.partition)
+
+    async def _drop_lanes(self, *_: object, **__: object) -> None:
+        """Forget all state on a rebalance: what the changelog holds is what counts, and another worker may have gone further."""
+        self.lanes.clear()
+
+    def _is_ours(self, lane: Lane) -> bool:
+        return self.lanes.get(lane.tp) is lane
+
+    async def _observe(self, lane: Lane, event: EventT[Any]) -> Set[int]:
+        """Bring a batch into the state and send what it calls for; or return the schema ids that must be known first."""
+        batch = cast(Batch, event.value)
+        started = time.perf_counter()
+        observed = self._judge(lane.watch, batch)
+        if not isinstance(observed, Observed):
+            return observed
+        lane.observed.append(event)
+        lane.active_at, lane.idle = time.monotonic(), False
+        await self.app.send_frame(ALERTS, observed.alerts)
+        if observed.rejects:
+            letters = dead_letters(batch, observed.rejects)
+            await self.app.send_frame(DEAD_LETTERS, letters, letters["key"].to_list())
+        if observed.late.height:
+            await self.app.send_frame(LATE, late_records(batch, observed.late))
+        turn = REJECTS_TURN_SECONDS if 2 * len(observed.rejects) > len(batch) else TURN_SECONDS
+        cost = max(time.perf_counter() - started - OVERHEAD_SECONDS, 1e-6) / len(batch)
+        BATCH_TOPICS.pace(batch.topic, batch.partition, int(turn / cost))
+        return frozenset()
+
+    def _judge(self, watch: Watch, batch: Batch) -> Observed | frozenset[int]:
+        writers = self.app.writers
+        try:
+            return watch.observe(batch, writers.known, writers.missing)
+        except Exception as error:  # a rule is other people's code: its crash must cost its batch and not the worker
+            return watch.crashed(batch, error)
+
+    def _park(self, lane: Lane, event: EventT[Any]) -> None:
+        lane.parked.append(event)
+        # Not `pause_partitions`, which throws away what is fetched and not yet delivered.
+        self.app.consumer.on_buffer_full(lane.tp)
+
+    async def _unpark(self, lane: Lane, unknown: Set[int]) -> None:
+        while True:
+            self.log.info("schemas_awaited partition=%d ids=%s", lane.tp.partition, sorted(unknown)[:5])
+            await self.app.writers.fetch(unknown)
+            while not (unknown := frozenset()) and lane.parked and self._is_ours(lane):
+                if unknown := await self._observe(lane, lane.parked[0]):
+                    break
+                lane.parked.popleft()
+            if not unknown:
+                break
+        self.app.consumer.on_buffer_drop(lane.tp)
+
+    async def on_stop(self) -> None:
+        """Leave nothing to be read again."""
+        await self.checkpoint()
+
+    @Service.task
+    async def _checkpoints(self) -> None:
+        while not self.should_stop:
+            await self.sleep(CHECKPOINT_SECONDS)
+            if self.app.flow_control.is_active() and not self.app.in_recovery:
+                self._open_lanes()
+                await self.checkpoint()
+
+    def _open_lanes(self) -> None:
+        """Have a lane for every assigned partition: one without traffic may have windows that wait to be told of."""
+        for tp in self.app.consumer.assignment():
+            if tp.topic == self._source.topic:
+                self._lane(tp)
+
+    async def checkpoint(self) -> None:
+        """Deliver what the state accounts for, then the state, and only then acknowledge what it is the state of."""
+        async with self._checkpointing:
+            staged = []
+            for lane in list(self.lanes.values()):
+                if lane.observed:
+                    staged.append(await self._settle(lane))
+                elif not lane.idle and time.monotonic() - lane.active_at > IDLE_SECONDS:
+                    lane.idle = True
+                    await self.app.send_frame(self._windows, lane.watch.idle())
+            if not staged:
+                return
+            await self.app.producer.flush()
+            for lane, checkpoint, _ in staged:
+                await self._write(lane, [checkpoint.manifest])
+            await self.app.producer.flush()
+            for lane, checkpoint, events in staged:
+                if self._is_ours(lane):
+                    await self._acknowledge(lane, checkpoint, events)
+
+    async def _settle(self, lane: Lane) -> tuple[Lane, Checkpoint, list[EventT[Any]]]:
+        events, lane.observed = lane.observed, []
+        settled = lane.watch.settle()
+        await self.app.send_frame(self._windows, settled.windows)
+        await self._write(lane, settled.checkpoint.buckets.items())
+        return lane, settled.checkpoint, events
+
+    async def _acknowledge(self, lane: Lane, checkpoint: Checkpoint, events: list[EventT[Any]]) -> None:
+        replica = self._replica(lane.tp)
+        replica |= {**checkpoint.buckets, checkpoint.manifest[0]: checkpoint.manifest[1]}
+        for event in events:
+            event.ack()
+        for key in checkpoint.obsolete:
+            replica.pop(key, None)
+        await self._write(lane, ((key, None) for key in checkpoint.obsolete))
+
+    async def _write(self, lane: Lane, entries: Any) -> None:  # noqa: ANN401
+        """Queue changelog records."""
+        pairs = list(entries)
+        keys, values = [key for key, _ in pairs], [value for _, value in pairs]
+        await self.app.bulk.send_batch(self._changelog, keys, values, partition=lane.tp.partition)

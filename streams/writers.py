@@ -1,0 +1,56 @@
+"""The registry's schemas as a worker meets their ids: known, known to be missing, or waited for."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Set
+from typing import Final
+
+from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, wait_exponential_jitter
+
+from schemas.codec import Codec
+from schemas.registry import Registry, RegistryDown
+
+logger = logging.getLogger(__name__)
+
+# Garbage that happens to start like a record names random ids; the registry is asked for each, a few at a time.
+CONCURRENCY: Final = 8
+# How long a missing id is remembered: a schema that is restored in the registry is seen after this.
+MISSING_SECONDS: Final = 60
+
+
+class Writers:
+    """Writers' schemas by id; `missing` are those the registry lately said it has not."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._gate = asyncio.Semaphore(CONCURRENCY)
+        self._missing: set[int] = set()
+
+    @property
+    def known(self) -> Mapping[int, Codec]:
+        """Schemas by id."""
+        return self._registry.known
+
+    @property
+    def missing(self) -> Set[int]:
+        """Ids without a schema."""
+        return self._missing
+
+    async def fetch(self, ids: Iterable[int]) -> None:
+        """Make each id known or missing; waits for as long as the registry is away."""
+        await asyncio.gather(*(self._fetch(schema_id) for schema_id in ids))
+
+    async def _fetch(self, schema_id: int) -> None:
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(RegistryDown),
+            wait=wait_exponential_jitter(initial=0.2, max=5),
+            before_sleep=before_sleep_log(logger, logging.WARNING),
+        )
+        async with self._gate:
+            if await retrying(self._registry.writer, schema_id) is None:
+                self._missing.add(schema_id)
+                asyncio.get_running_loop().call_later(MISSING_SECONDS, self._missing.discard, schema_id)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._registry.close()
