@@ -3,7 +3,8 @@
 The conditions are evaluated over columns; only the readings at which a state may change are looked at one by one.
 """
 
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
@@ -39,6 +40,8 @@ class Episode(NamedTuple):
     raised_at: int
     changed_at: int
     open: bool
+    told_at: int
+    """Watermark of the latest change, or its event time if that is greater."""
     historic_at: int | None = None
     """Latest historic alert of the key, which absorbs others within the cooldown."""
 
@@ -64,13 +67,15 @@ def judge(rules: Sequence[Rule], episodes: Episodes, readings: pl.DataFrame, ori
 
     `readings` has `device_id`, `subject`, `value`, `timestamp` (ms), `watermark` (ms, on the reading's arrival) and the rules' own
     columns. A reading behind its watermark raises a historic alert of its own and leaves the episode as it is. Columns of the
-    result are those of `schemas/avro/alerts.avsc`.
+    result are those of `schemas/avro/alerts.avsc`. Where a rule raises an exception no episode has changed.
     """
     conditions = evaluate(rules, readings)
+    changes: dict[Key, Episode] = {}
     alerts: list[tuple[object, ...]] = []
     for rule in rules:
         for reading in _turning_points(rule, conditions, episodes, readings):
-            alerts += _step(rule, episodes, origin, reading)
+            alerts += _step(rule, ChainMap(changes, episodes), origin, reading)
+    episodes.update(changes)
     return pl.DataFrame(alerts, schema=_SCHEMA, orient="row")
 
 
@@ -102,7 +107,7 @@ class _Reading(NamedTuple):
     threshold: float
 
 
-def _turning_points(rule: Rule, conditions: pl.DataFrame, episodes: Episodes, readings: pl.DataFrame) -> Iterable[_Reading]:
+def _turning_points(rule: Rule, conditions: pl.DataFrame, episodes: Mapping[Key, Episode], readings: pl.DataFrame) -> Iterable[_Reading]:
     """The readings at which an episode may change: runs of one condition are cut to their first.
 
     Only keys that raise in this batch or have an open episode matter, a few of thousands.
@@ -133,25 +138,26 @@ def _step(rule: Rule, episodes: Episodes, origin: Origin, reading: _Reading) -> 
     if episode is not None and _is_forgotten(episode, rule.cooldown_ms, reading.watermark):
         episode = None
     at = reading.timestamp
+    told_at = max(at, reading.watermark)
     if at < reading.watermark:
         if not _is_absorbed(episode, rule.cooldown_ms, at):
-            episodes[key] = episode._replace(historic_at=at) if episode else Episode(at, at, open=False, historic_at=at)
+            absorbing = episode or Episode(at, at, open=False, told_at=told_at)
+            episodes[key] = absorbing._replace(told_at=told_at, historic_at=at)
             yield _alert(rule, origin, key, reading, Status.RAISED, at)
     elif not reading.raises:
         if episode is not None and episode.open:
-            episodes[key] = episode._replace(open=False, changed_at=at)
+            episodes[key] = episode._replace(open=False, changed_at=at, told_at=told_at)
             yield _alert(rule, origin, key, reading, Status.CLEARED, episode.raised_at)
     elif episode is None or (not episode.open and at - episode.raised_at >= rule.cooldown_ms):
-        episodes[key] = Episode(at, at, open=True, historic_at=episode.historic_at if episode else None)
+        episodes[key] = Episode(at, at, open=True, told_at=told_at, historic_at=episode.historic_at if episode else None)
         yield _alert(rule, origin, key, reading, Status.RAISED, at)
     elif not episode.open:
-        episodes[key] = episode._replace(open=True, changed_at=at)
+        episodes[key] = episode._replace(open=True, changed_at=at, told_at=told_at)
         yield _alert(rule, origin, key, reading, Status.REOPENED, episode.raised_at)
 
 
 def _is_forgotten(episode: Episode, cooldown_ms: int, watermark: int) -> bool:
-    latest = max(episode.changed_at, episode.historic_at or 0)
-    return not episode.open and latest + cooldown_ms + MEMORY_MS < watermark
+    return not episode.open and episode.told_at + cooldown_ms + MEMORY_MS < watermark
 
 
 def _is_absorbed(episode: Episode | None, cooldown_ms: int, at: int) -> bool:
@@ -194,5 +200,5 @@ _EPISODE_SCHEMA: Final = {
     **dict.fromkeys(("device_id", "subject", "rule"), pl.String),
     **dict.fromkeys(("raised_at", "changed_at"), pl.Int64),
     "open": pl.Boolean,
-    "historic_at": pl.Int64,
+    **dict.fromkeys(("told_at", "historic_at"), pl.Int64),
 }

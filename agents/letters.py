@@ -11,6 +11,8 @@ from schemas.rejects import Reject
 # Kafka takes records of up to a megabyte, and the letter has to hold the record it is about: the rest is to be read at its source.
 MOST_VALUE_BYTES: Final = 800_000
 MOST_KEY_BYTES: Final = 1_000
+# Quotes what was found, a name of a megabyte included.
+MOST_DETAIL_LETTERS: Final = 500
 
 
 def dead_letters(batch: Records, rejects: Sequence[Reject]) -> pl.DataFrame:
@@ -19,7 +21,7 @@ def dead_letters(batch: Records, rejects: Sequence[Reject]) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "reason": [str(reject.reason) for reject in rejects],
-            "detail": [reject.detail for reject in rejects],
+            "detail": [reject.detail[:MOST_DETAIL_LETTERS] for reject in rejects],
             "topic": batch.topic,
             "partition": batch.partition,
             "offset": [batch.offsets[row] for row in rows],

@@ -148,7 +148,7 @@ class Watch:
         timely = readings.filter(~is_late) if late.height else readings
         if readings.height:
             self.stream_time = readings["watermark"][-1] + spec.disorder_ms
-        self.fence = batch.offsets[-1] + 1
+        self.fence = max(self.fence, batch.offsets[-1] + 1)
         self.counts["received"] += received
         self.counts["late"] += late.height
         self.counts.update(f"rejected/{reject.reason}" for reject in rejects)
@@ -161,7 +161,7 @@ class Watch:
         """Reject every record of a batch on which a rule raised: the log tells where, the dead letters keep the data."""
         logger.exception("rule_crashed topic=%s partition=%d first_offset=%d", batch.topic, batch.partition, batch.offsets[0])
         rows = range(_below(batch.offsets, self.fence), len(batch.offsets))
-        self.fence = batch.offsets[-1] + 1
+        self.fence = max(self.fence, batch.offsets[-1] + 1)
         self.counts.update({"received": len(rows), f"rejected/{Reason.RULE_CRASHED}": len(rows)})
         return Observed(pl.DataFrame(), [Reject(row, Reason.RULE_CRASHED, repr(error)) for row in rows], pl.DataFrame())
 

@@ -15,6 +15,10 @@ class Reason(StrEnum):
     """The registry answered that it has no such schema id: a producer of another registry, or garbage."""
     INCOMPATIBLE_SCHEMA = "incompatible-schema"
     """The writer's schema lacks a field without default, or has another type for it: registered past the compatibility check."""
+    UNMAPPED_TOPIC = "unmapped-topic"
+    """A device publishes to an MQTT topic that maps to no Kafka topic: its configuration, or the gateway's mapping."""
+    TOO_LARGE = "too-large"
+    """Larger than a Kafka record may be; the dead letter holds its beginning."""
     UNDECODABLE = "undecodable"
     """The body is truncated or garbage under its own schema."""
     NULL_FIELD = "null-field"
@@ -33,6 +37,8 @@ class Reason(StrEnum):
     """Before the year 2000 (zero, or seconds taken for milliseconds) or ahead of the broker's clock."""
     RULE_CRASHED = "rule-crashed"
     """A rule raised an exception on the batch; see the log."""
+    SINK_REFUSED = "sink-refused"
+    """ClickHouse does not take the row, such as a time beyond its range; `detail` has its words."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """A worker's Faust app: our transport and store, the settings that differ from Faust's own, and a check before it starts."""
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, cast
 
 import faust
@@ -12,19 +14,27 @@ from faust.types import AppT, TopicT
 from faust.types.tuples import Message
 from mode import Service
 from mode.types import ServiceT
+from yarl import URL
 
 from schemas.catalog import DEAD_LETTERS, Contract
 from schemas.registry import Registry, RegistryDown, SchemaRefused
 from schemas.wire import encode
-from streams import transport
+from streams import transport, web
 from streams.batches import BATCH_TOPICS
+from streams.collector import of_worker
+from streams.lag import Waits
+from streams.metrics import Metrics
 from streams.producer import Producer
 from streams.settings import settings
+from streams.watchdog import Watchdog
 from streams.writers import Writers
 
 # Encoding and queueing a slice takes 5 ms: what other partitions wait for at most.
 SLICE_ROWS: Final = 2_000
 TIMEOUT_SECONDS: Final = 30
+
+# A line for each request to the registry is a flood when garbage names unknown ids.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class NotReady(SystemExit):
@@ -61,6 +71,14 @@ class App(faust.App):
             web_port=web_port,
             worker_redirect_stdouts=False,
         )
+        self.metrics = Metrics()
+        self.metrics.sources.append(partial(of_worker, self))
+        self.checks: dict[str, web.Check] = {}
+        """What `/ready` asks, by name."""
+        self.waits: list[Waits] = []
+        """What is asked for the partitions that wait for something which is away."""
+        self.watchdog = Watchdog(self)
+        web.mount(self)
         self.on_worker_init.connect(self._prepare)
 
     @property
@@ -74,8 +92,15 @@ class App(faust.App):
         return self._writers
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:
-        """Faust's own services, then ours."""
-        return [*super().on_init_dependencies(), *self.services]
+        """The watchdog, Faust's own services, then ours; they stop in the opposite order."""
+        return [self.watchdog, *super().on_init_dependencies(), *self.services]
+
+    async def on_first_start(self) -> None:
+        """Faust's hook before anything starts."""
+        if settings().instance:
+            # A static member is given its former assignment, and Faust refuses one that was made for another address.
+            self.conf.canonical_url = URL(f"http://{settings().instance}")
+        await super().on_first_start()
 
     def batch_topic(self, contract: Contract) -> TopicT:
         """The contract's topic, delivered in batches: an event's value is a `streams.batches.Batch`."""

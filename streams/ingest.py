@@ -1,7 +1,10 @@
 """From MQTT into Kafka, a batch at a time: a message is acknowledged when Kafka has it, as a reading or as a dead letter."""
 
+import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
 
 import polars as pl
 from mode import Service
@@ -9,9 +12,11 @@ from mode import Service
 from agents.gateway.readings import MAX_PAYLOAD_BYTES, map_readings
 from schemas.catalog import DEAD_LETTERS, READINGS
 from schemas.rejects import Reject
-from schemas.wire import encode
-from streams.mqtt import Arrival, Session
-from streams.producer import Producer
+from streams.assembly import App
+from streams.subscription import Arrival, Session
+
+# How long stopping waits for Kafka to take the batch in hand, so that it does not come a second time after the next start.
+STOP_SECONDS: Final = 5
 
 
 class Ingest(Service):
@@ -21,47 +26,46 @@ class Ingest(Service):
     maximum does not let through. `received` = `produced` + `rejected` + those of the batch in hand.
     """
 
-    def __init__(self, session: Session, producer: Producer, schema_ids: Mapping[str, int]) -> None:
-        """`schema_ids`: the registry's id of the schema of each of the two topics."""
+    def __init__(self, app: App, session: Session) -> None:
+        """Run with `app`, whose producer carries."""
         super().__init__()
-        self._session = session
-        self._producer = producer
-        self._schema_ids = schema_ids
+        self.app = app
+        self.session = session
+        self._in_hand = asyncio.Lock()
         self.received = 0
         self.produced = 0
         self.rejected = 0
+        app.services.append(self)
 
     async def on_start(self) -> None:
         """Connect."""
-        self._session.start()
+        self.session.start()
 
     async def on_stop(self) -> None:
-        """Disconnect; what is not acknowledged comes again."""
-        await self._session.stop()
+        """Finish the batch in hand and disconnect; what is not acknowledged comes again."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._in_hand.acquire(), STOP_SECONDS)
+        await self.session.stop()
 
     @Service.task
     async def _carry(self) -> None:
         while not self.should_stop:
-            arrivals = await self._session.arrivals()
-            self.received += len(arrivals)
-            rejected = await self._produce(arrivals)
-            await self._producer.flush()
-            self.rejected += rejected
-            self.produced += len(arrivals) - rejected
-            self._session.acknowledge(arrivals)
+            arrivals = await self.session.arrivals()
+            async with self._in_hand:
+                self.received += len(arrivals)
+                rejected = await self._produce(arrivals)
+                await self.app.bulk.flush()
+                self.rejected += rejected
+                self.produced += len(arrivals) - rejected
+                self.session.acknowledge(arrivals)
 
     async def _produce(self, arrivals: Sequence[Arrival]) -> int:
         mapped = map_readings([a.topic for a in arrivals], [a.payload for a in arrivals])
-        readings, rejects = mapped.frame, mapped.rejects
-        if readings.height:
-            values = encode(READINGS.codec, self._schema_ids[READINGS.topic], readings)
-            keys = readings["device_id"].cast(pl.Binary).to_list()
-            await self._producer.send_batch(READINGS.topic, keys, values)
-        if rejects:
-            letters = dead_letters(arrivals, rejects, now_ms=int(time.time() * 1000))
-            values = encode(DEAD_LETTERS.codec, self._schema_ids[DEAD_LETTERS.topic], letters)
-            await self._producer.send_batch(DEAD_LETTERS.topic, [None] * len(values), values)
-        return len(rejects)
+        await self.app.send_frame(READINGS, mapped.frame)
+        if mapped.rejects:
+            letters = dead_letters(arrivals, mapped.rejects, now_ms=int(time.time() * 1000))
+            await self.app.send_frame(DEAD_LETTERS, letters, [None] * letters.height)
+        return len(mapped.rejects)
 
 
 def dead_letters(arrivals: Sequence[Arrival], rejects: Sequence[Reject], now_ms: int) -> pl.DataFrame:

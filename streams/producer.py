@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice, repeat
 
@@ -76,10 +77,18 @@ class Producer:
             }
         )
         self._failure: tuple[str, KafkaError] | None = None
-        self._failures = 0
+        self.failures = 0
+        """Records Kafka did not take since the start."""
+        self.queued: Counter[str] = Counter()
+        """Records queued since the start, by topic."""
         self._epochs = [_Epoch(self._failed)]
         self._reported = asyncio.Event()
         self._collector: asyncio.Task[None] | None = None
+
+    @property
+    def outstanding(self) -> int:
+        """Records queued and not yet reported on."""
+        return sum(epoch.outstanding for epoch in self._epochs)
 
     async def send_batch(
         self,
@@ -139,6 +148,7 @@ class Producer:
                 return delivered
             else:
                 epoch.outstanding += 1
+                self.queued[topic] += 1
                 self._collect()
                 return delivered
 
@@ -151,7 +161,7 @@ class Producer:
         self._epochs = [epoch for epoch in self._epochs[:-1] if epoch.outstanding] + self._epochs[-1:]
         if self._failure is not None:
             topic, error = self._failure
-            raise DeliveryFailed(topic, self._failures, error)
+            raise DeliveryFailed(topic, self.failures, error)
 
     async def close(self) -> None:
         """Disconnect; what is still queued is dropped as failed, so flush first."""
@@ -187,12 +197,13 @@ class Producer:
             return queued
         finally:
             epoch.outstanding += queued
+            self.queued[topic] += queued
 
     def _failed(self, topic: str, error: KafkaError) -> None:
         if self._failure is None:
             self._failure = (topic, error)
             logger.error("delivery failed topic=%s error=%s", topic, error)
-        self._failures += 1
+        self.failures += 1
 
     def _collect(self) -> None:
         if self._collector is None or self._collector.done():

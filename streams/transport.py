@@ -13,7 +13,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.transport.producer import Producer as FaustProducer
 from faust.types import TP, ConsumerMessage, HeadersArg, Message, RecordMetadata
 
-from streams.batches import Batch, BatchRecords, OneBatch
+from streams.batches import BATCH_TOPICS, Batch, BatchRecords, OneBatch
 from streams.producer import Producer as BulkProducer
 
 # aiokafka has no seam for how a fetch is unpacked; for topics not declared as batch topics these classes do what their parents do.
@@ -72,6 +72,35 @@ class InFlight(MutableSet[Message]):
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's consumer thread, whose failed commit is an answer and not the end of the worker."""
 
+    async def _fetch_records(
+        self,
+        consumer: Any,  # noqa: ANN401  # aiokafka is untyped
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109  # the parent's signature
+        max_records: int | None = None,
+    ) -> Any:  # noqa: ANN401
+        """One batch of the partition whose turn it is; where none has any, what comes next.
+
+        One, because Faust polls again when all of a poll is delivered: with several, this thread unpacked while the agents waited.
+        """
+        fetcher = consumer._fetcher  # noqa: SLF001  # as the parent does
+        waiting = fetcher._records  # noqa: SLF001
+        for tp in [tp for tp in waiting if tp.topic in BATCH_TOPICS and tp in active_partitions]:
+            taken = await super()._fetch_records(consumer, {tp}, 0, max_records)
+            if tp in waiting:
+                waiting.move_to_end(tp)
+            if taken:
+                return taken
+        return await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+
+    def reached(self, tp: TP) -> int | None:
+        """Offset of the next record to be taken from the fetcher; None before the partition's first position."""
+        subscription = self._ensure_consumer()._subscription.subscription  # noqa: SLF001  # aiokafka's own `position` waits
+        if subscription is None or subscription.assignment is None or tp not in subscription.assignment.tps:
+            return None
+        state = subscription.assignment.state_value(tp)
+        return cast(int, state.position) if state.has_valid_position else None
+
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit; False where it has to be tried again or the partitions are no longer ours."""
         consumer = self._ensure_consumer()
@@ -116,9 +145,17 @@ class Consumer(driver.Consumer):
             None,
             0,
             0,
-            tp,
+            TP(*tp),  # aiokafka's own type is not taken everywhere in Faust
             generation_id=self.app.consumer_generation_id,
         )
+
+    def reached(self, tp: TP) -> int | None:
+        """Offset of the next record to be delivered; None while it is not known."""
+        return cast(ConsumerThread, self._thread).reached(tp)
+
+    def committed(self, tp: TP) -> int | None:
+        """Offset the broker confirmed; None before the first commit."""
+        return self._committed_offset[tp]
 
     async def on_task_error(self, exc: BaseException) -> None:
         """Stop the worker when an agent raised: Faust would start it again behind the batch it failed on."""

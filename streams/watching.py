@@ -8,8 +8,9 @@ take ─▶ observe ─┬▶ alerts, dead letters, late records ──┐
 import asyncio
 import time
 from collections import deque
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, cast
 
 from faust.types import TP, EventT
@@ -20,6 +21,7 @@ from agents.watch import Domain, Observed, Watch
 from schemas.catalog import ALERTS, DEAD_LETTERS, LATE, Contract
 from streams.assembly import App
 from streams.batches import BATCH_TOPICS, Batch
+from streams.collector import of_watching
 from streams.settings import settings
 from streams.store import Store
 from tables.checkpoint import Checkpoint
@@ -49,6 +51,10 @@ class Lane:
     """Waiting for schemas from the registry."""
     active_at: float = field(default_factory=time.monotonic)
     idle: bool = False
+    settled: Mapping[str, int] = field(default_factory=dict)
+    """The watch's ledger as of the checkpoint being delivered."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """The ledger as of the latest delivered checkpoint: what a restart does not take back."""
 
 
 class Watching(Service):
@@ -65,6 +71,8 @@ class Watching(Service):
         self._changelog = f"{app.conf.id}-{table}-changelog"
         self._checkpointing = asyncio.Lock()
         app.services.append(self)
+        app.metrics.sources.append(partial(of_watching, self))
+        app.waits.append(self._waits)
         app.on_partitions_revoked.connect(self._drop_lanes, weak=False)
         app.agent(app.batch_topic(source), name=f"watch-{domain.name}")(self._consume)
 
@@ -87,7 +95,7 @@ class Watching(Service):
         if tp not in self.lanes:
             watch = Watch(self.domain, settings().tenant)
             watch.recover(self._replica(tp))
-            self.lanes[tp] = Lane(tp, watch)
+            self.lanes[tp] = Lane(tp, watch, counts=dict(watch.counts))
             self.log.info("lane_opened topic=%s partition=%d fence=%d", tp.topic, tp.partition, watch.fence)
         return self.lanes[tp]
 
@@ -116,6 +124,7 @@ class Watching(Service):
             await self.app.send_frame(DEAD_LETTERS, letters, letters["key"].to_list())
         if observed.late.height:
             await self.app.send_frame(LATE, late_records(batch, observed.late))
+        self.app.metrics.batch(self.domain.name, len(batch), time.perf_counter() - started)
         turn = REJECTS_TURN_SECONDS if 2 * len(observed.rejects) > len(batch) else TURN_SECONDS
         cost = max(time.perf_counter() - started - OVERHEAD_SECONDS, 1e-6) / len(batch)
         BATCH_TOPICS.pace(batch.topic, batch.partition, int(turn / cost))
@@ -127,6 +136,9 @@ class Watching(Service):
             return watch.observe(batch, writers.known, writers.missing)
         except Exception as error:  # a rule is other people's code: its crash must cost its batch and not the worker
             return watch.crashed(batch, error)
+
+    def _waits(self) -> dict[TP, str]:
+        return {lane.tp: "schemas" for lane in self.lanes.values() if lane.parked}
 
     def _park(self, lane: Lane, event: EventT[Any]) -> None:
         lane.parked.append(event)
@@ -166,6 +178,7 @@ class Watching(Service):
     async def checkpoint(self) -> None:
         """Deliver what the state accounts for, then the state, and only then acknowledge what it is the state of."""
         async with self._checkpointing:
+            started = time.perf_counter()
             staged = []
             for lane in list(self.lanes.values()):
                 if lane.observed:
@@ -182,10 +195,13 @@ class Watching(Service):
             for lane, checkpoint, events in staged:
                 if self._is_ours(lane):
                     await self._acknowledge(lane, checkpoint, events)
+            size = sum(len(value) for _, checkpoint, _ in staged for value in checkpoint.buckets.values())
+            self.app.metrics.checkpoint(self.domain.name, size, time.perf_counter() - started)
 
     async def _settle(self, lane: Lane) -> tuple[Lane, Checkpoint, list[EventT[Any]]]:
         events, lane.observed = lane.observed, []
         settled = lane.watch.settle()
+        lane.settled = dict(lane.watch.counts)
         await self.app.send_frame(self._windows, settled.windows)
         await self._write(lane, settled.checkpoint.buckets.items())
         return lane, settled.checkpoint, events
@@ -193,6 +209,7 @@ class Watching(Service):
     async def _acknowledge(self, lane: Lane, checkpoint: Checkpoint, events: list[EventT[Any]]) -> None:
         replica = self._replica(lane.tp)
         replica |= {**checkpoint.buckets, checkpoint.manifest[0]: checkpoint.manifest[1]}
+        lane.counts = lane.settled
         for event in events:
             event.ack()
         for key in checkpoint.obsolete:

@@ -33,8 +33,8 @@ def measure(value: str, timestamp: str) -> list[pl.Expr]:
         pl.len().cast(pl.Int64).alias("count"),
         fixed.sum().alias("sum"),
         (wide * wide).sum().alias("squares"),
-        pl.col(value).min().alias("min"),
-        pl.col(value).max().alias("max"),
+        _extreme(pl.col(value).min()).alias("min"),
+        _extreme(pl.col(value).max()).alias("max"),
         pl.col(value).get(pl.col(timestamp).arg_max()).alias("last"),
         pl.col(timestamp).max().alias("last_at"),
     ]
@@ -61,3 +61,8 @@ def result() -> list[pl.Expr]:
         (pl.col("sum").cast(pl.Float64) / pl.col("count") / _SCALE).alias("mean"),
         (variance.sqrt() / _SCALE).alias("stddev"),
     ]
+
+
+def _extreme(value: pl.Expr) -> pl.Expr:
+    """0.0 for -0.0: as they are equal, which of them is the least would depend on the grouping."""
+    return pl.when(value == 0).then(0.0).otherwise(value)

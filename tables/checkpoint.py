@@ -1,10 +1,13 @@
 """Checkpoints in a changelog: immutable buckets of state, and a manifest that names those that belong together.
 
 State is cut into families (one per pane, one of episodes), each family into shards by device. A changed shard is written under a
-key that holds its fence, the source offset (exclusive) up to which it is applied, and so never overwrites anything. Once all are
-delivered the manifest is written: it makes the checkpoint exist. Recovery takes the manifest with the highest fence; as state is a
-deterministic function of the log, that is the latest state whoever wrote it, a zombie that was paused included. What the winning
-manifest does not name is deleted when its fence is passed, for until then its own manifest may still come.
+key of its own, and so never overwrites anything. Once all are delivered the manifest is written: it makes the checkpoint exist.
+Recovery takes the complete manifest with the highest fence, the source offset (exclusive) up to which it is applied; as state is a
+deterministic function of the log, that is the latest state whoever wrote it, a zombie that was paused included.
+
+Two writers of one partition share no key: each signs its keys, its first checkpoint copies what it recovered, and it deletes only
+what its own manifests named. So a zombie cannot delete what its successor's manifest names; a zombie's own manifest may lose
+buckets to the successor, who clears up after it, and is then passed over.
 """
 
 import io
@@ -13,12 +16,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
+from uuid import uuid4
 
 import orjson
 import polars as pl
 
 # A row takes 60 bytes in LZ4 (measured), 300 at worst (device ids of 200 random bytes): a shard stays below the broker's limit of 1 MB.
 ROWS_PER_SHARD: Final = 2_500
+# Checkpoints before other writers' keys are deleted, one a second: longer than the 10 s after which a worker that lost its partitions
+# knows it, so that none deletes what the new owner had already written when it recovered.
+PATIENCE: Final = 30
 VERSION: Final = 1
 _MANIFEST: Final = "manifest"
 
@@ -52,60 +59,83 @@ class Recovered:
 
 @dataclass
 class Ledger:
-    """The buckets of one partition that the changelog holds."""
+    """The buckets of one partition that the changelog holds, as one writer knows them."""
 
+    writer: str = field(default_factory=lambda: uuid4().hex[:12])
+    """Signs the keys; no two ledgers have the same."""
     current: dict[tuple[str, int], tuple[str, bytes]] = field(default_factory=dict)
-    """(family, shard) → key and digest of the version the latest manifest names."""
-    leftover: set[str] = field(default_factory=set)
-    """Keys no manifest of ours names."""
+    """(family, shard) → key and digest of the version the latest manifest of ours names."""
+    inherited: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    """(family, shard) → value recovered from another writer's bucket, until the first checkpoint of ours."""
+    foreign: set[str] = field(default_factory=set)
+    """Keys of other writers, to be deleted."""
+    patience: int = PATIENCE
+    """Checkpoints until `foreign` is deleted."""
+    manifest: str | None = None
+    """Key of our latest manifest."""
 
     def stage(self, fence: int, facts: Mapping[str, Any], changed: Mapping[str, pl.DataFrame], dropped: Iterable[str]) -> Checkpoint:
         """The next checkpoint: families in `changed` are replaced, those in `dropped` are gone; shards whose bytes are equal stay."""
-        before = dict(self.current)
         gone = set(dropped) | set(changed)
-        self.current = {part: version for part, version in self.current.items() if part[0] not in gone}
+        current = {part: version for part, version in self.current.items() if part[0] not in gone}
+        values = {part: value for part, value in self.inherited.items() if part[0] not in gone}
+        values |= {(family, shard): _pack(rows) for family, frame in changed.items() for shard, rows in _shards(frame).items()}
         buckets: dict[bytes, bytes] = {}
-        for family, frame in changed.items():
-            for shard, rows in _shards(frame).items():
-                value = _pack(rows)
-                digest = blake2b(value, digest_size=16).digest()
-                key, known = before.get((family, shard), ("", b""))
-                if digest != known:
-                    key = f"{family}/{shard}@{fence}"
-                    buckets[key.encode()] = value
-                self.current[family, shard] = (key, digest)
-        named = [key for key, _ in self.current.values()]
-        manifest = {"version": VERSION, "fence": fence, "facts": facts, "buckets": named}
-        key = f"{_MANIFEST}@{fence}"
-        obsolete = {old for old, _ in before.values()} | {old for old in self.leftover if _fence(old) <= fence}
-        obsolete -= {*named, key}
-        self.leftover = {old for old in self.leftover if _fence(old) > fence} | {key}
-        return Checkpoint(fence, buckets, (key.encode(), orjson.dumps(manifest)), sorted(old.encode() for old in obsolete))
+        for part, value in values.items():
+            digest = blake2b(value, digest_size=16).digest()
+            key, known = self.current.get(part, ("", b""))
+            if digest != known:
+                key = f"{part[0]}/{part[1]}{self._signature(fence)}"
+                buckets[key.encode()] = value
+            current[part] = (key, digest)
+        named = [key for key, _ in current.values()]
+        manifest = f"{_MANIFEST}{self._signature(fence)}"
+        obsolete = self._obsolete() - {*named, manifest}
+        self.current, self.inherited, self.manifest = current, {}, manifest
+        content = orjson.dumps({"version": VERSION, "fence": fence, "facts": facts, "buckets": named})
+        return Checkpoint(fence, buckets, (manifest.encode(), content), sorted(key.encode() for key in obsolete))
 
     def recover(self, changelog: Mapping[bytes, bytes]) -> Recovered | None:
-        """State of the manifest with the highest fence; None where there is none. Raises `UnreadableCheckpoint`."""
-        keys = {key.decode() for key in changelog}
-        manifests = [key for key in keys if key.startswith(f"{_MANIFEST}@")]
-        self.current, self.leftover = {}, keys
-        if not manifests:
-            return None
-        manifest = orjson.loads(changelog[max(manifests, key=_fence).encode()])
-        if manifest["version"] != VERSION:
-            raise UnreadableCheckpoint(f"the changelog holds checkpoints of version {manifest['version']}, this is version {VERSION}")
-        if missing := set(manifest["buckets"]) - keys:
-            raise UnreadableCheckpoint(f"the changelog lacks buckets its manifest names ({', '.join(sorted(missing)[:3])}, …)")
+        """State of the complete manifest with the highest fence; None where there is no manifest. Raises `UnreadableCheckpoint`.
+
+        For a ledger that has staged nothing yet.
+        """
+        self.foreign = {key.decode() for key in changelog}
+        manifests = sorted((key for key in self.foreign if key.startswith(f"{_MANIFEST}@")), key=_fence, reverse=True)
+        missing: set[str] = set()
+        for key in manifests:
+            manifest = orjson.loads(changelog[key.encode()])
+            if manifest["version"] != VERSION:
+                raise UnreadableCheckpoint(f"the changelog holds checkpoints of version {manifest['version']}, this is version {VERSION}")
+            if not (missing := set(manifest["buckets"]) - self.foreign):
+                return self._inherit(manifest, changelog)
+        if manifests:
+            raise UnreadableCheckpoint(f"the changelog lacks buckets of all its manifests ({', '.join(sorted(missing)[:3])}, …)")
+        return None
+
+    def _inherit(self, manifest: Mapping[str, Any], changelog: Mapping[bytes, bytes]) -> Recovered:
         families: dict[str, list[pl.DataFrame]] = {}
         for key in manifest["buckets"]:
             family, shard = key.partition("@")[0].rsplit("/", 1)
-            value = changelog[key.encode()]
-            self.current[family, int(shard)] = (key, blake2b(value, digest_size=16).digest())
+            value = self.inherited[family, int(shard)] = changelog[key.encode()]
             families.setdefault(family, []).append(pl.read_ipc(io.BytesIO(value)))
-        self.leftover = keys - set(manifest["buckets"])
         return Recovered(manifest["fence"], manifest["facts"], {family: pl.concat(parts) for family, parts in families.items()})
+
+    def _signature(self, fence: int) -> str:
+        return f"@{fence}~{self.writer}"
+
+    def _obsolete(self) -> set[str]:
+        """Keys a new manifest makes useless, unless it names them too."""
+        ours = {key for key, _ in self.current.values()} | ({self.manifest} if self.manifest else set())
+        self.patience = max(self.patience - 1, 0)
+        if self.patience:
+            return ours
+        foreign, self.foreign = self.foreign, set()
+        return ours | foreign
 
 
 def _fence(key: str) -> int:
-    return int(key.rpartition("@")[2])
+    return int(key.rpartition("@")[2].partition("~")[0])
 
 
 def _shards(frame: pl.DataFrame) -> dict[int, pl.DataFrame]:

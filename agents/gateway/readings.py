@@ -67,9 +67,9 @@ def map_readings(topics: Sequence[str], payloads: Sequence[bytes]) -> Mapped:
 def _reading(topic: str, payload: bytes) -> tuple[tuple[str, str, float, int, str], dict[str, str]]:
     levels = topic.split("/")
     if len(levels) != 4 or not all(levels):
-        raise _Unusable(Reason.UNDECODABLE, f"MQTT topic {topic!r} is not factory/<plant>/<device>/<sensor>")
+        raise _Unusable(Reason.UNMAPPED_TOPIC, f"MQTT topic {topic!r} is not factory/<plant>/<device>/<sensor>")
     if len(payload) > MAX_PAYLOAD_BYTES:
-        raise _Unusable(Reason.UNDECODABLE, f"{len(payload)} bytes, at most {MAX_PAYLOAD_BYTES} are read")
+        raise _Unusable(Reason.TOO_LARGE, f"{len(payload)} bytes, at most {MAX_PAYLOAD_BYTES} are read")
     try:
         document = orjson.loads(payload)
     except orjson.JSONDecodeError as error:

@@ -1,7 +1,4 @@
-"""The MQTT broker: Mosquitto where it is installed, else amqtt, which comes with the package.
-
-amqtt speaks MQTT 3.1.1 only, without shared subscriptions, and forgets its sessions when it stops: enough to try things out.
-"""
+"""The MQTT broker: Mosquitto where it is installed, else amqtt, which comes with the package."""
 
 import getpass
 import shutil
@@ -9,6 +6,7 @@ import sys
 from typing import ClassVar, Final
 
 from deploy.embedded.service import Service
+from streams.settings import Settings
 
 # Debian keeps servers out of an ordinary user's PATH, Homebrew out of a service's
 SERVER_FOLDERS: Final = "/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"
@@ -32,20 +30,15 @@ max_queued_messages 0
 max_queued_bytes 1073741824
 """
 
+# Takes everyone, as its AnonymousAuthPlugin does, but for that one's guests it keeps nothing while they are away.
 AMQTT: Final = """\
 listeners:
   default:
     type: tcp
     bind: {host}:{port}
 plugins:
-  amqtt.plugins.authentication.AnonymousAuthPlugin:
-    allow_anonymous: true
+  amqtt.plugins.base.BaseAuthPlugin: {{}}
 """
-
-
-def mosquitto() -> str | None:
-    """Where Mosquitto is installed."""
-    return shutil.which("mosquitto") or shutil.which("mosquitto", path=SERVER_FOLDERS)
 
 
 class Mqtt(Service):
@@ -53,16 +46,37 @@ class Mqtt(Service):
 
     name: ClassVar[str] = "mqtt"
 
-    def command(self) -> list[str]:
-        """Write the configuration of the broker there is and give its command line."""
-        installed = mosquitto()
-        configuration = self.folder / ("mosquitto.conf" if installed else "amqtt.yaml")
-        text = MOSQUITTO if installed else AMQTT
-        configuration.write_text(text.format(host=self.host, port=self.port, folder=self.folder, user=getpass.getuser()))
-        if installed:
-            return [installed, "-c", str(configuration)]
-        return [sys.executable, "-m", "amqtt.scripts.broker_script", "-c", str(configuration)]
-
     def answers(self) -> bool:
         """Whether it takes connections."""
         return self.connects()
+
+
+class Mosquitto(Mqtt):
+    """Eclipse Mosquitto: MQTT 5 with sessions on disk."""
+
+    def __init__(self, settings: Settings, program: str) -> None:
+        """`program`: where it is installed."""
+        super().__init__(settings)
+        self._program = program
+
+    def command(self) -> list[str]:
+        """Write the configuration and give the command line."""
+        configuration = self.folder / "mosquitto.conf"
+        configuration.write_text(MOSQUITTO.format(host=self.host, port=self.port, folder=self.folder, user=getpass.getuser()))
+        return [self._program, "-c", str(configuration)]
+
+
+class Amqtt(Mqtt):
+    """amqtt, enough to try things out: MQTT 3.1.1, sessions in memory, and one that is not acknowledged is not sent again."""
+
+    def command(self) -> list[str]:
+        """Write the configuration and give the command line."""
+        configuration = self.folder / "amqtt.yaml"
+        configuration.write_text(AMQTT.format(host=self.host, port=self.port))
+        return [sys.executable, "-m", "amqtt.scripts.broker_script", "-c", str(configuration)]
+
+
+def broker(settings: Settings) -> Mqtt:
+    """The best broker on this machine."""
+    installed = shutil.which("mosquitto") or shutil.which("mosquitto", path=SERVER_FOLDERS)
+    return Mosquitto(settings, installed) if installed else Amqtt(settings)

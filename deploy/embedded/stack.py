@@ -9,10 +9,9 @@ from typing import Final, Self
 from confluent_kafka import KafkaException
 from filelock import FileLock, Timeout
 
-from deploy.embedded import preflight, processes
+from deploy.embedded import mqtt, preflight, processes
 from deploy.embedded.errors import StackError
 from deploy.embedded.kafka import Kafka
-from deploy.embedded.mqtt import Mqtt
 from deploy.embedded.registry import Registry
 from deploy.embedded.service import STOP_SECONDS, Service
 from deploy.topics import TopicMismatchError, ensure_topics
@@ -26,11 +25,11 @@ ALL: Final = ("kafka", "registry", "mqtt")
 
 def on_free_ports(data: Path) -> Settings:
     """Settings of a private stack: that data folder, ports nobody uses."""
-    kafka, registry, mqtt = preflight.free_ports(3)
+    kafka, registry, broker = preflight.free_ports(3)
     return Settings(
         kafka=f"127.0.0.1:{kafka}",
         registry=f"http://127.0.0.1:{registry}/apis/ccompat/v7",
-        mqtt=f"mqtt://127.0.0.1:{mqtt}",
+        mqtt=f"mqtt://127.0.0.1:{broker}",
         data=data,
     )
 
@@ -43,7 +42,7 @@ class LocalStack:
 
     def __init__(self, settings: Settings, services: Sequence[str] = ALL, report: Callable[[str], None] = lambda _: None) -> None:
         self.settings = settings
-        self.kafka, self.registry, self.mqtt = Kafka(settings), Registry(settings), Mqtt(settings)
+        self.kafka, self.registry, self.mqtt = Kafka(settings), Registry(settings), mqtt.broker(settings)
         everything: tuple[Service, ...] = (self.kafka, self.registry, self.mqtt)
         self.services = tuple(service for service in everything if service.name in services)
         self._report = report

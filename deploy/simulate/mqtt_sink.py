@@ -1,4 +1,4 @@
-"""Readings as devices send them: JSON over MQTT 5, QoS 1, to `factory/<plant>/<device>/<sensor>`."""
+"""Readings as devices send them: JSON over MQTT, QoS 1, to `factory/<plant>/<device>/<sensor>`."""
 
 import asyncio
 import logging
@@ -8,14 +8,14 @@ from typing import Final
 
 import orjson
 import polars as pl
-from paho.mqtt.client import Client, ConnectFlags, MQTTv5
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.client import Client, ConnectFlags
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from deploy.simulate.records import render
 from schemas.rejects import Reason
-from streams.mqtt import connect
+from streams.mqtt import connect, version_probe
 
 logger = logging.getLogger(__name__)
 
@@ -60,13 +60,10 @@ class MqttSink:
         self._connected = asyncio.Event()
         self._fewer = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
-        self._client.max_inflight_messages_set(INFLIGHT)
-        self._client.on_connect = self._on_connect
-        self._client.on_publish = self._on_publish
 
     async def open(self) -> None:
         """Connect; raises NoBroker."""
+        self._client = version_probe(self._dial)
         connect(self._client, self._url)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
@@ -104,6 +101,13 @@ class MqttSink:
             self._fewer.clear()
             if self._sent - self._arrived > messages:
                 await self._fewer.wait()
+
+    def _dial(self, protocol: MQTTProtocolVersion) -> None:
+        self._client = client = Client(CallbackAPIVersion.VERSION2, protocol=protocol)
+        client.max_inflight_messages_set(INFLIGHT)
+        client.on_connect = self._on_connect
+        client.on_publish = self._on_publish
+        connect(client, self._url)
 
     # The callbacks run in paho's thread.
 

@@ -13,8 +13,8 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from deploy.embedded import mqtt, processes
 from deploy.embedded.errors import StackError
 from deploy.embedded.stack import LocalStack, on_free_ports
-from deploy.topics import TopicMismatchError, ensure_changelogs, ensure_topics
-from schemas.catalog import ALERTS, CONTRACTS
+from deploy.topics import COMPACTED, TopicMismatchError, ensure_topics
+from schemas.catalog import ALERTS, CHANGELOGS, CONTRACTS, LATE
 
 
 def command(settings, *arguments):
@@ -73,21 +73,53 @@ def test_an_unknown_topic_is_not_created_by_use(stack):
     assert errors[0] is not None
 
 
-def test_topics_are_ensured_again_without_change(stack):
-    ensure_topics(stack.settings.kafka)
-    ensure_changelogs(stack.settings.kafka, {"ensured-changelog": 4})
-    ensure_changelogs(stack.settings.kafka, {"ensured-changelog": 4})
-    admin, resource = AdminClient({"bootstrap.servers": stack.settings.kafka}), ConfigResource(ResourceType.TOPIC, "ensured-changelog")
-    configuration = admin.describe_configs([resource])[resource].result()
-    assert configuration["cleanup.policy"].value == "compact"
-    assert configuration["min.compaction.lag.ms"].value == "3600000"
+def test_every_changelog_is_compacted_and_has_its_sources_partitions(stack):
+    admin = AdminClient({"bootstrap.servers": stack.settings.kafka})
+    topics = admin.list_topics(timeout=10).topics
+    for changelog, source in CHANGELOGS.items():
+        assert len(topics[changelog].partitions) == source.partitions
+        resource = ConfigResource(ResourceType.TOPIC, changelog)
+        configuration = admin.describe_configs([resource])[resource].result()
+        assert {name: configuration[name].value for name in COMPACTED} == COMPACTED
+
+
+def test_topics_are_made_once_and_their_names_are_told(stack):
+    assert ensure_topics(stack.settings.kafka) == []
+    admin = AdminClient({"bootstrap.servers": stack.settings.kafka})
+    (deleted,) = admin.delete_topics([LATE.topic], operation_timeout=30).values()
+    deleted.result()
+    while LATE.topic in admin.list_topics(timeout=10).topics:
+        time.sleep(0.1)
+    told = command(stack.settings, "topics")
+    assert (told.returncode, told.stdout) == (0, f"made {LATE.topic}\n"), told.stderr
+    assert command(stack.settings, "topics").stdout == "Every topic of the catalogue is there.\n"
+
+
+def test_topics_says_what_to_do_when_kafka_does_not_answer(stack):
+    refused = command(stack.settings.model_copy(update={"kafka": "127.0.0.1:9"}), "topics")
+    assert refused.returncode == 1
+    assert "Kafka at 127.0.0.1:9 does not answer" in refused.stderr
+    assert "HEADRACE_KAFKA" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_another_partition_count_is_an_error_that_names_both(stack):
     admin = AdminClient({"bootstrap.servers": stack.settings.kafka})
-    admin.create_topics([NewTopic("three-changelog", 3, 1)])["three-changelog"].result()
+
+    def make_late(partitions):
+        (deleted,) = admin.delete_topics([LATE.topic], operation_timeout=30).values()
+        deleted.result()
+        while LATE.topic in admin.list_topics(timeout=10).topics:
+            time.sleep(0.1)
+        admin.create_topics([NewTopic(LATE.topic, partitions, 1)], operation_timeout=30)[LATE.topic].result()
+
+    make_late(3)
     with pytest.raises(TopicMismatchError, match="has 3 partitions, the catalogue says 4"):
-        ensure_changelogs(stack.settings.kafka, {"three-changelog": 4})
+        ensure_topics(stack.settings.kafka)
+    refused = command(stack.settings, "topics")
+    make_late(LATE.partitions)
+    assert refused.returncode == 1
+    assert "has 3 partitions" in refused.stderr
 
 
 def test_a_killed_broker_starts_again_with_its_records(stack):
@@ -107,12 +139,9 @@ def test_a_second_owner_of_a_data_folder_is_refused(stack):
     assert stack.kafka.running
 
 
-@pytest.mark.parametrize("installed", [True, False], ids=["mosquitto", "amqtt"])
-def test_either_mqtt_broker_carries_a_message_and_its_acknowledgement(installed, tmp_path, monkeypatch):
-    if installed and not mqtt.mosquitto():
-        pytest.skip("Mosquitto is not installed")
-    if not installed:
-        monkeypatch.setattr(mqtt, "mosquitto", lambda: None)
+@pytest.mark.parametrize("make", [mqtt.broker, mqtt.Amqtt], ids=["installed", "amqtt"])
+def test_either_mqtt_broker_carries_a_message_and_its_acknowledgement(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(mqtt, "broker", make)
     received = []
     with LocalStack(on_free_ports(tmp_path), ["mqtt"]) as stack:
         client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)

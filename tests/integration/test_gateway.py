@@ -1,35 +1,35 @@
 import asyncio
-import sys
 import time
+from contextlib import contextmanager
 
+import httpx
 import orjson
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
+from deploy.embedded.mqtt import Amqtt, broker
+from deploy.embedded.preflight import free_ports
 from schemas.catalog import DEAD_LETTERS, READINGS
 from schemas.registry import Registry
 from schemas.wire import decode
+from streams.assembly import App
 from streams.ingest import Ingest
-from streams.mqtt import Session, connect
+from streams.mqtt import connect, version_probe
 from streams.producer import DeliveryFailed, Producer
+from streams.subscription import Session
+from tests.integration.line import Worker
 
-# The gateway as a process of its own, to be killed.
-PROCESS = """
-import asyncio, sys
-from streams.ingest import Ingest
-from streams.mqtt import Session
-from streams.producer import Producer
 
-async def main(kafka, mqtt, client_id, readings, dead_letters):
-    session = Session(mqtt, client_id, f"$share/{client_id}/factory/#")
-    ids = {"factory.readings": int(readings), "dead-letters": int(dead_letters)}
-    await Ingest(session, Producer(kafka), ids).start()
-    await asyncio.Event().wait()
+class Outlet:
+    """What the ingest needs of its app: a producer and the schemas' ids."""
 
-asyncio.run(main(*sys.argv[1:]))
-"""
+    send_frame = App.send_frame
+
+    def __init__(self, producer, schema_ids):
+        self.bulk, self.schema_ids, self.services = producer, schema_ids, []
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def schema_ids(stack):
 
 @pytest.fixture
 async def session(stack, plant):
-    session = Session(stack.settings.mqtt, plant, f"$share/{plant}/factory/{plant}/#")
+    session = Session(stack.settings.mqtt, plant, f"factory/{plant}/#", plant)
     yield session
     await session.stop()
 
@@ -54,7 +54,7 @@ async def session(stack, plant):
 @pytest.fixture
 async def gateway(stack, session, schema_ids):
     producer = Producer(stack.settings.kafka)
-    gateway = Ingest(session, producer, schema_ids)
+    gateway = Ingest(Outlet(producer, schema_ids), session)
     await gateway.start()
     await until(lambda: session.subscribed)
     yield gateway
@@ -68,9 +68,56 @@ def device(stack, plant):
     client = Client(CallbackAPIVersion.VERSION2, f"{plant}-device", protocol=MQTTv5)
     client.max_inflight_messages_set(500)
     connect(client, stack.settings.mqtt, clean_start=False)
+    # paho sends what is published while it connects out of order
+    while not client.is_connected():
+        time.sleep(0.01)
     yield client
     client.disconnect()
     client.loop_stop()
+
+
+@pytest.fixture(params=[broker, Amqtt], ids=["installed", "amqtt"])
+def private(request, stack, tmp_path):
+    """Settings with an MQTT broker of the test's own, which knows no other test's sessions, and that broker."""
+    (port,) = free_ports(1)
+    settings = stack.settings.model_copy(update={"mqtt": f"mqtt://127.0.0.1:{port}", "data": tmp_path})
+    service = request.param(settings)
+    service.start()
+    service.wait()
+    yield settings, service
+    service.stop()
+
+
+@pytest.fixture
+def start(stack, tmp_path):
+    """Starts gateways as a user does; what still runs when the test ends is killed."""
+    workers = []
+
+    def started(settings, instance=""):
+        # the stack's own mark: it stops what is left of it, whatever happens here
+        workers.append(Worker(settings, tmp_path, instance=instance, module="streams.gateway"))
+        return workers[-1]
+
+    yield started
+    for worker in workers:
+        worker.kill()
+
+
+@contextmanager
+def publisher(settings):
+    """A device that speaks what the broker speaks."""
+    clients = []
+
+    def dial(protocol):
+        clients.append(Client(CallbackAPIVersion.VERSION2, protocol=protocol))
+        connect(clients[-1], settings.mqtt)
+
+    connect(version_probe(dial), settings.mqtt)
+    while not (clients and clients[0].is_connected()):
+        time.sleep(0.01)
+    yield clients[0]
+    clients[0].disconnect()
+    clients[0].loop_stop()
 
 
 async def until(condition, seconds=60):
@@ -114,13 +161,14 @@ async def test_readings_reach_kafka_under_their_device_in_order(stack, gateway, 
     await until(lambda: gateway.produced == 700)
     arrived = timestamps(stack, schema_ids, plant)
     assert set(arrived) == {f"{plant}.press-{n}" for n in range(7)}
-    assert all(len(times) == 100 and times == sorted(times) for times in arrived.values())
+    assert {device: len(times) for device, times in arrived.items()} == dict.fromkeys(arrived, 100)
+    assert all(times == sorted(times) for times in arrived.values())
     assert (gateway.received, gateway.rejected) == (700, 0)
 
 
 async def test_what_is_no_reading_becomes_a_dead_letter_and_holds_up_nothing(stack, gateway, device, plant, schema_ids):
     undecodable, incompatible, null = "undecodable", "incompatible-schema", "null-field"
-    garbage = {b" ": undecodable, b"{": undecodable, b"\xff\x00": undecodable, b"x" * 2_000_000: undecodable}
+    garbage = {b" ": undecodable, b"{": undecodable, b"\xff\x00": undecodable, b"x" * 2_000_000: "too-large"}
     garbage |= {b"[]": incompatible, b'{"value": null, "timestamp": 1}': null, b'{"value": 1}': null}
     for payload in garbage:
         publish(device, plant, [0], payload)
@@ -131,28 +179,6 @@ async def test_what_is_no_reading_becomes_a_dead_letter_and_holds_up_nothing(sta
     letters = letters.filter(letters["topic"] == f"factory/{plant}/{plant}.press-0/temperature")
     assert dict(zip(letters["value"], letters["reason"], strict=True)) == {payload[:800_000]: why for payload, why in garbage.items()}
     assert set(zip(letters["partition"], letters["offset"], strict=True)) == {(-1, -1)}
-
-
-async def test_a_gateway_killed_in_mid_load_and_started_again_loses_nothing(stack, device, plant, schema_ids):
-    command = [sys.executable, "-c", PROCESS, stack.settings.kafka, stack.settings.mqtt, plant, *map(str, schema_ids.values())]
-    # the session exists before the load, as a broker keeps messages only for sessions it knows
-    session = Session(stack.settings.mqtt, plant, f"$share/{plant}/factory/#")
-    session.start()
-    await until(lambda: session.subscribed)
-    await session.stop()
-    sent = []
-    for start in range(0, 12_000, 3000):
-        process = await asyncio.create_subprocess_exec(*command)
-        for n in range(start, start + 3000, 100):
-            sent += publish(device, plant, range(n, n + 100))
-            await asyncio.sleep(0.05)
-        process.kill()
-        await process.wait()
-    process = await asyncio.create_subprocess_exec(*command)
-    await until(lambda: all(message.is_published() for message in sent))
-    await until(lambda: len({t for times in timestamps(stack, schema_ids, plant).values() for t in times}) == len(sent))
-    process.kill()
-    await process.wait()
 
 
 async def test_after_the_mqtt_broker_lost_its_sessions_the_gateway_subscribes_again(stack, gateway, device, plant, session):
@@ -168,9 +194,9 @@ async def test_after_the_mqtt_broker_lost_its_sessions_the_gateway_subscribes_ag
 
 
 async def test_while_kafka_is_down_messages_wait_unacknowledged_and_bounded_and_then_flow(stack, device, plant, schema_ids):
-    session = Session(stack.settings.mqtt, plant, f"$share/{plant}/factory/{plant}/#", receive_maximum=50)
+    session = Session(stack.settings.mqtt, plant, f"factory/{plant}/#", plant, receive_maximum=50)
     producer = Producer(stack.settings.kafka)
-    gateway = Ingest(session, producer, schema_ids)
+    gateway = Ingest(Outlet(producer, schema_ids), session)
     await gateway.start()
     await until(lambda: session.subscribed)
     stack.kafka.kill()
@@ -190,8 +216,8 @@ async def test_while_kafka_is_down_messages_wait_unacknowledged_and_bounded_and_
 
 async def test_two_gateways_share_the_messages(stack, gateway, device, plant, schema_ids):
     producer = Producer(stack.settings.kafka)
-    other = Session(stack.settings.mqtt, f"{plant}-2", f"$share/{plant}/factory/{plant}/#")
-    second = Ingest(other, producer, schema_ids)
+    other = Session(stack.settings.mqtt, f"{plant}-2", f"factory/{plant}/#", plant)
+    second = Ingest(Outlet(producer, schema_ids), other)
     await second.start()
     await until(lambda: other.subscribed)
     publish(device, plant, range(1000))
@@ -203,8 +229,8 @@ async def test_two_gateways_share_the_messages(stack, gateway, device, plant, sc
 
 async def test_a_failed_delivery_crashes_the_gateway_with_nothing_acknowledged(stack, device, plant, schema_ids):
     async def start(producer):
-        session = Session(stack.settings.mqtt, plant, f"$share/{plant}/factory/{plant}/#")
-        gateway = Ingest(session, producer, schema_ids)
+        session = Session(stack.settings.mqtt, plant, f"factory/{plant}/#", plant)
+        gateway = Ingest(Outlet(producer, schema_ids), session)
         await gateway.start()
         await until(lambda: session.subscribed)
         return gateway
@@ -219,3 +245,97 @@ async def test_a_failed_delivery_crashes_the_gateway_with_nothing_acknowledged(s
     await until(lambda: gateway.produced == 10)
     await gateway.stop()
     await asyncio.gather(nowhere.close(), kafka.close())
+
+
+# -- `faust -A streams.gateway worker`
+
+
+def ready(worker):
+    """Whether the worker says it does its work."""
+    try:
+        return httpx.get(f"http://127.0.0.1:{worker.port}/ready", timeout=30).is_success
+    except httpx.TransportError:
+        return False
+
+
+async def test_the_worker_carries_readings_over_either_broker_and_stops_cleanly(stack, private, start, plant, schema_ids):
+    settings, _ = private
+    worker = start(settings)
+    await until(lambda: ready(worker))
+    with publisher(settings) as device:
+        publish(device, plant, range(500))
+        await until(lambda: sum(map(len, timestamps(stack, schema_ids, plant).values())) == 500)
+    assert worker.stop() == 0
+    arrived = timestamps(stack, schema_ids, plant)
+    assert all(times == sorted(times) for times in arrived.values())
+
+
+async def test_while_kafka_is_down_either_broker_waits_for_its_acknowledgements(stack, private, start, plant, schema_ids):
+    settings, service = private
+    worker = start(settings)
+    await until(lambda: ready(worker))
+    stack.kafka.kill()
+    with publisher(settings) as device:
+        sent = publish(device, plant, range(100))
+        await until(lambda: all(message.is_published() for message in sent))
+        if isinstance(service, Amqtt):
+            await until(lambda: service.log.read_text().count("WARNING - Timeout waiting for PUBACK") == 100)
+    stack.kafka.start()
+    await asyncio.to_thread(stack.kafka.wait)
+    await until(lambda: sum(map(len, timestamps(stack, schema_ids, plant).values())) == 100)
+    assert worker.stop() == 0
+
+
+async def test_messages_of_the_time_between_two_gateways_are_kept_by_either_broker(stack, private, start, plant, schema_ids):
+    settings, _ = private
+    first = start(settings)
+    await until(lambda: ready(first))
+    assert first.stop() == 0
+    with publisher(settings) as device:
+        sent = publish(device, plant, range(100))
+        await until(lambda: all(message.is_published() for message in sent))
+    start(settings)
+    await until(lambda: sum(map(len, timestamps(stack, schema_ids, plant).values())) == 100)
+
+
+@pytest.mark.parametrize("private", [broker], indirect=True, ids=["installed"])
+async def test_a_gateway_killed_in_mid_load_and_started_again_loses_nothing(stack, private, start, plant, schema_ids):
+    settings, _ = private
+    worker = start(settings)
+    await until(lambda: ready(worker))
+    with publisher(settings) as device:
+        sent = []
+        for first in range(0, 9000, 3000):
+            for n in range(first, first + 3000, 100):
+                sent += publish(device, plant, range(n, n + 100))
+                await asyncio.sleep(0.02)
+            worker.kill()
+            worker = start(settings)
+        await until(lambda: len({t for times in timestamps(stack, schema_ids, plant).values() for t in times}) == len(sent) == 9000)
+
+
+@pytest.mark.parametrize("private", [broker], indirect=True, ids=["installed"])
+async def test_two_gateways_of_one_name_are_told_in_words(private, start):
+    settings, _ = private
+    first = start(settings, "north")
+    await until(lambda: ready(first))
+    start(settings, "north")
+    await until(lambda: "mqtt_session_taken_over client_id=gateway-north" in first.log.read_text())
+    assert "HEADRACE_INSTANCE" in first.log.read_text()
+
+
+async def test_a_gateway_that_cannot_deliver_exits_with_an_error(stack, start, plant, tmp_path):
+    """A record Kafka will never take; the topic's limit is put below what the gateway sends."""
+    worker = start(stack.settings, plant)
+    await until(lambda: ready(worker))
+    limits = [ConfigEntry("max.message.bytes", value, incremental_operation=AlterConfigOpType.SET) for value in ("100", "1048588")]
+    admin = AdminClient({"bootstrap.servers": stack.settings.kafka})
+    for limit in limits:
+        resource = ConfigResource(ResourceType.TOPIC, READINGS.topic, incremental_configs=[limit])
+        admin.incremental_alter_configs([resource])[resource].result()
+        if limit is limits[0]:
+            with publisher(stack.settings) as device:
+                publish(device, plant, [0])
+                await until(lambda: worker.process.poll() is not None)
+    assert worker.process.returncode == 1
+    assert "DeliveryFailed" in worker.log.read_text()

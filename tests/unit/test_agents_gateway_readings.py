@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.gateway.readings import map_readings
+from agents.gateway.readings import MAX_PAYLOAD_BYTES, map_readings
 from schemas.rejects import Reason
 
 TOPIC = "factory/plant-2/plant-2.press-0042/temperature"
@@ -73,7 +73,11 @@ def test_json_that_is_no_object_is_rejected(payload):
 
 @pytest.mark.parametrize("topic", ["factory", "factory/plant-2/press", "factory/p/d/s/more", "factory//d/s"])
 def test_topics_of_another_shape_are_rejected(topic):
-    assert reason_of(orjson.dumps(READING), topic) is Reason.UNDECODABLE
+    assert reason_of(orjson.dumps(READING), topic) is Reason.UNMAPPED_TOPIC
+
+
+def test_a_payload_that_no_kafka_record_could_hold_is_rejected_unread():
+    assert reason_of(b"{" + b" " * MAX_PAYLOAD_BYTES) is Reason.TOO_LARGE
 
 
 @given(st.lists(st.one_of(st.binary(max_size=40), st.just(orjson.dumps(READING)))))

@@ -137,14 +137,17 @@ def test_mosquitto_is_found_outside_the_path(monkeypatch, tmp_path):
     (tmp_path / "mosquitto").touch(mode=0o755)
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(mqtt, "SERVER_FOLDERS", str(tmp_path))
-    assert mqtt.mosquitto() == str(tmp_path / "mosquitto")
+    broker = mqtt.broker(Settings(data=tmp_path))
+    broker.folder.mkdir()
+    assert broker.command()[0] == str(tmp_path / "mosquitto")
 
 
 def test_without_mosquitto_amqtt_is_run_by_our_own_python(monkeypatch, tmp_path):
-    monkeypatch.setattr(mqtt, "mosquitto", lambda: None)
-    service = mqtt.Mqtt(Settings(data=tmp_path))
-    service.folder.mkdir()
-    assert service.command()[:3] == [sys.executable, "-m", "amqtt.scripts.broker_script"]
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(mqtt, "SERVER_FOLDERS", str(tmp_path))
+    broker = mqtt.broker(Settings(data=tmp_path))
+    broker.folder.mkdir()
+    assert broker.command()[:3] == [sys.executable, "-m", "amqtt.scripts.broker_script"]
 
 
 def test_a_service_that_was_killed_is_reported_with_the_end_of_its_log(tmp_path):

@@ -1,0 +1,26 @@
+-- Sensor readings that are fit for rules and windows, late ones included; the others are in dead_letters.
+-- A reading that was delivered or inserted twice has the same sorting key: merges keep the record with the highest offset, and
+-- SELECT … FROM readings FINAL shows only that one, whether or not the merge has happened yet.
+-- Sorted for the history of a device and sensor; a device stands in one production line, so lines lie together too.
+CREATE TABLE IF NOT EXISTS readings
+(
+    device_id LowCardinality(String),
+    sensor_type LowCardinality(String),
+    value Float64 CODEC(ZSTD),
+    timestamp DateTime64(3, 'UTC') CODEC(Delta, ZSTD),
+    location LowCardinality(String),
+    metadata Map(LowCardinality(String), String) CODEC(ZSTD),
+    partition Int32 CODEC(ZSTD) COMMENT 'of factory.readings: with offset, the record it came from',
+    offset Int64 CODEC(Delta, ZSTD),
+    production_line LowCardinality(String) MATERIALIZED metadata['production_line'],
+    shift LowCardinality(String) MATERIALIZED metadata['shift'],
+    INDEX production_line production_line TYPE set(8),
+    -- ClickHouse would store times beyond its types' range as other times, without a word
+    CONSTRAINT timestamp_in_range CHECK timestamp BETWEEN '1970-01-01' AND '2100-01-01'
+)
+ENGINE = ReplacingMergeTree(offset)
+PARTITION BY toYYYYMMDD(timestamp)
+ORDER BY (device_id, sensor_type, timestamp)
+-- longer than Kafka keeps them; windows outlive them
+TTL toDateTime(timestamp) + INTERVAL 90 DAY
+SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1

@@ -1,0 +1,82 @@
+"""The live state of a worker as samples of the catalogue's metrics, read in the event loop when `/metrics` is asked for."""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from streams.lag import consumption, recovery_of
+from streams.metrics import Sample
+
+if TYPE_CHECKING:
+    from streams.assembly import App
+    from streams.watching import Lane, Watching
+
+
+def of_worker(app: "App") -> Iterator[Sample]:
+    """What every worker has: producer, watchdog and checks, and a consumer where it reads."""
+    watchdog, producer = app.watchdog, app.bulk
+    yield from _plain(
+        {
+            "headrace_kafka_silent_seconds": time.monotonic() - watchdog.log_ends.answered_at,
+            "headrace_loop_delay_seconds": watchdog.loop_delay_seconds,
+            "headrace_producer_outstanding_records": producer.outstanding,
+            "headrace_producer_failures_total": producer.failures,
+        }
+    )
+    for topic, records in producer.queued.items():
+        yield Sample("headrace_producer_records_total", (topic,), records)
+    for name, check in app.checks.items():
+        yield Sample("headrace_ready", (name,), check().ok)
+    for what, seconds in watchdog.stalled.items():
+        yield Sample("headrace_stalled_seconds", (what,), seconds)
+    if not app.producer_only:
+        yield from _of_consumer(app)
+
+
+def _of_consumer(app: "App") -> Iterator[Sample]:
+    latencies = app.monitor.rebalance_end_latency
+    yield from _plain(
+        {
+            "headrace_rebalances_total": app.rebalancing_count,
+            "headrace_rebalance_seconds": latencies[-1] if latencies else 0,
+            "headrace_recovery_remaining_records": recovery_of(app).active_remaining_total(),
+        }
+    )
+    for row in consumption(app, app.watchdog.log_ends.ends):
+        labels = (row.tp.topic, str(row.tp.partition))
+        yield Sample("headrace_consumer_lag_records", labels, row.lag)
+        yield Sample("headrace_consumer_unacknowledged_messages", labels, row.unacknowledged)
+        if row.end is not None:
+            yield Sample("headrace_consumer_end_offset", labels, row.end)
+        if row.committed is not None:
+            yield Sample("headrace_consumer_committed_offset", labels, row.committed)
+
+
+def of_watching(watching: "Watching") -> Iterator[Sample]:
+    """The lanes of a domain's watch."""
+    now = time.time()
+    for lane in watching.lanes.values():
+        labels = (watching.domain.name, str(lane.tp.partition))
+        for name, value in _of_lane(lane, now).items():
+            yield Sample(name, labels, value)
+        for outcome, records in lane.counts.items():
+            yield Sample("headrace_ledger_records_total", (*labels, outcome), records)
+
+
+def _of_lane(lane: "Lane", now: float) -> Mapping[str, float]:
+    watch = lane.watch
+    watermark = max(watch.watermark, 0) / 1000
+    return {
+        "headrace_unsettled_records": watch.counts["received"] - lane.counts.get("received", 0),
+        "headrace_watermark_timestamp_seconds": watermark,
+        "headrace_watermark_delay_seconds": now - watermark if watermark else 0,
+        "headrace_fence_offset": watch.fence,
+        "headrace_parked_batches": len(lane.parked),
+        "headrace_open_episodes": sum(episode.open for episode in watch.episodes.values()),
+        "headrace_state_panes": len(watch.panes),
+        "headrace_state_rows": sum(pane.height for pane in watch.panes.values()),
+    }
+
+
+def _plain(values: Mapping[str, float]) -> Iterator[Sample]:
+    return (Sample(name, (), value) for name, value in values.items())

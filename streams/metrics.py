@@ -1,0 +1,271 @@
+"""What a worker says about itself: every metric with its meaning and what it is a symptom of, and the registry `/metrics` shows.
+
+Gauges and counters are read from the live state when they are asked for; only the histograms are fed, once a batch or checkpoint.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Literal, NamedTuple
+
+from prometheus_client import CollectorRegistry, GCCollector, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+class Metric(NamedTuple):
+    """One row of the catalogue. Labels take values from closed sets (partitions, topics, outcomes), never a device's id."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    meaning: str
+    symptom: str
+    buckets: tuple[float, ...] = ()
+    """Upper bounds of a histogram's buckets."""
+
+    @property
+    def help(self) -> str:
+        """The HELP text."""
+        return f"{self.meaning} {self.symptom}"
+
+
+class Sample(NamedTuple):
+    """A value of a metric now; `labels` in the catalogue's order."""
+
+    name: str
+    labels: tuple[str, ...]
+    value: float
+
+
+Source = Callable[[], Iterable[Sample]]
+
+_LANE: Final = ("domain", "partition")
+_TP: Final = ("topic", "partition")
+# From a tenth of a millisecond, a batch of a few records, to 10 s, where a session would end.
+_SECONDS: Final = (0.0001, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+
+CATALOGUE: Final = (
+    Metric(
+        "headrace_ledger_records_total",
+        "counter",
+        (*_LANE, "outcome"),
+        "Records by what became of them, as of the partition's latest checkpoint: received = accepted + duplicate + late + all rejected.",
+        "Sides that differ are lost records: a bug. A share of rejected or late that jumps is a producer, a clock or a network gone wrong.",
+    ),
+    Metric(
+        "headrace_unsettled_records",
+        "gauge",
+        _LANE,
+        "Records received since the latest checkpoint, which a crash would make this worker read again.",
+        "Growing: checkpoints do not complete, Kafka is slow to take them or away.",
+    ),
+    Metric(
+        "headrace_watermark_timestamp_seconds",
+        "gauge",
+        _LANE,
+        "Watermark: event time that no reading is expected to be behind any more. 0 before the first reading.",
+        "Standing still while records are received: the devices' clocks stand, or the records are old.",
+    ),
+    Metric(
+        "headrace_watermark_delay_seconds",
+        "gauge",
+        _LANE,
+        "How far the watermark is behind this machine's clock.",
+        "Well above the domain's allowed disorder: this worker lags, its devices are silent, or their clocks are slow.",
+    ),
+    Metric(
+        "headrace_fence_offset",
+        "gauge",
+        _LANE,
+        "Offset of the next record the state will take in.",
+        "Standing still below the end of the log: the partition does not move.",
+    ),
+    Metric(
+        "headrace_parked_batches",
+        "gauge",
+        _LANE,
+        "Batches that wait for a schema from the registry.",
+        "Above 0 for long: the registry is away while a producer uses a new schema.",
+    ),
+    Metric(
+        "headrace_open_episodes",
+        "gauge",
+        _LANE,
+        "Alert episodes raised and not yet cleared.",
+        "Many at once: a plant in trouble, or a rule whose condition is wrong.",
+    ),
+    Metric(
+        "headrace_state_panes",
+        "gauge",
+        _LANE,
+        "Panes of windows in memory.",
+        "Above window, lateness and disorder together: the watermark does not move and panes do not expire.",
+    ),
+    Metric(
+        "headrace_state_rows",
+        "gauge",
+        _LANE,
+        "Keys of all panes in memory.",
+        "Growing while the panes do not: devices that invent ids.",
+    ),
+    Metric(
+        "headrace_batch_records",
+        "histogram",
+        ("domain",),
+        "Records of a batch.",
+        "At the limit of 20,000: the worker catches up, or is too slow for its load.",
+        (1, 10, 50, 100, 500, 1_000, 5_000, 10_000, 20_000),
+    ),
+    Metric(
+        "headrace_batch_seconds",
+        "histogram",
+        ("domain",),
+        "Time a batch takes from bytes to alerts sent.",
+        "Above 0.05 every other partition waits: a rule that is slow, or a flood of rejects.",
+        _SECONDS,
+    ),
+    Metric(
+        "headrace_checkpoint_seconds",
+        "histogram",
+        ("domain",),
+        "Time a checkpoint takes from closing windows to acknowledging batches.",
+        "Near or above 1, the time between two: Kafka is slow to take them, or the state has outgrown the worker.",
+        _SECONDS,
+    ),
+    Metric(
+        "headrace_checkpoint_bytes",
+        "histogram",
+        ("domain",),
+        "State a checkpoint writes, all its partitions together.",
+        "What the changelog costs: more keys a second, or records so disordered that old panes are written again.",
+        tuple(float(4**n) for n in range(5, 15)),
+    ),
+    Metric(
+        "headrace_consumer_lag_records",
+        "gauge",
+        _TP,
+        "Records in the partition beyond the committed offset; known within five seconds.",
+        "Growing: the worker is too slow for its load, or stuck (see headrace_stalled_seconds).",
+    ),
+    Metric("headrace_consumer_end_offset", "gauge", _TP, "End of the partition's log in Kafka.", "Standing still: nothing is produced."),
+    Metric(
+        "headrace_consumer_committed_offset",
+        "gauge",
+        _TP,
+        "Offset a successor of this worker would start at, as Kafka confirmed it.",
+        "Standing still below the end: checkpoints or commits fail.",
+    ),
+    Metric(
+        "headrace_consumer_unacknowledged_messages",
+        "gauge",
+        _TP,
+        "Messages delivered and not yet acknowledged; a batch is one.",
+        "Growing: an agent that forgets to acknowledge; commits stop at the first such message.",
+    ),
+    Metric(
+        "headrace_stalled_seconds",
+        "gauge",
+        ("what",),
+        "Time since a partition with lag, a recovery or a shutdown got any further. What waits for a dependency that is away is not here.",
+        "The watchdog ends the worker at 300.",
+    ),
+    Metric("headrace_rebalances_total", "counter", (), "Rebalances.", "Often: workers that crash, or sessions that time out."),
+    Metric(
+        "headrace_rebalance_seconds",
+        "gauge",
+        (),
+        "How long the latest rebalance took until records flowed again, recovery included.",
+        "Above 15: big state, slow disks of the broker, or a member that does not answer.",
+    ),
+    Metric(
+        "headrace_recovery_remaining_records",
+        "gauge",
+        (),
+        "Changelog records still to be read before this worker is ready.",
+        "Not falling: recovery is stuck.",
+    ),
+    Metric(
+        "headrace_kafka_silent_seconds",
+        "gauge",
+        (),
+        "Time since Kafka last told the end of the log; it is asked every five seconds.",
+        "Above 15: the broker or the way to it is down.",
+    ),
+    Metric(
+        "headrace_producer_records_total",
+        "counter",
+        ("topic",),
+        "Records queued for Kafka.",
+        "A changelog's are the checkpoints', dead-letters' the rejects; a topic that falls silent has a cause upstream.",
+    ),
+    Metric(
+        "headrace_producer_outstanding_records",
+        "gauge",
+        (),
+        "Records queued and not yet confirmed by Kafka.",
+        "At 100,000 senders wait: Kafka is slow or away.",
+    ),
+    Metric(
+        "headrace_producer_failures_total",
+        "counter",
+        (),
+        "Records Kafka refused.",
+        "Above 0 the worker stops without acknowledging: a topic is missing, or a record is above its limit.",
+    ),
+    Metric(
+        "headrace_loop_delay_seconds",
+        "gauge",
+        (),
+        "How long the event loop last took to answer the watchdog.",
+        "Above 0.2: something holds the loop; at 60 the watchdog ends the worker.",
+    ),
+    Metric(
+        "headrace_ready",
+        "gauge",
+        ("check",),
+        "1 where a check of `/ready` passes.",
+        "0 names the dependency or the state that holds this worker up.",
+    ),
+)
+
+
+class Metrics:
+    """The metrics of one worker, registered apart from other workers' of the same process."""
+
+    def __init__(self) -> None:
+        self.sources: list[Source] = []
+        """What is asked for samples when the metrics are read, in the event loop."""
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._histograms = {
+            metric.name: Histogram(metric.name, metric.help, metric.labels, buckets=metric.buckets, registry=self.registry)
+            for metric in CATALOGUE
+            if metric.kind == "histogram"
+        }
+        self.registry.register(self)
+
+    def batch(self, domain: str, records: int, seconds: float) -> None:
+        """A batch went through the watch."""
+        self._histograms["headrace_batch_records"].labels(domain).observe(records)
+        self._histograms["headrace_batch_seconds"].labels(domain).observe(seconds)
+
+    def checkpoint(self, domain: str, size: int, seconds: float) -> None:
+        """A checkpoint of `size` bytes was delivered and acknowledged."""
+        self._histograms["headrace_checkpoint_bytes"].labels(domain).observe(size)
+        self._histograms["headrace_checkpoint_seconds"].labels(domain).observe(seconds)
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        """The families of all counters and gauges, as prometheus-client asks for them; one without samples says it has none."""
+        families = {
+            metric.name: (CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily)(
+                metric.name, metric.help, labels=metric.labels
+            )
+            for metric in CATALOGUE
+            if metric.kind != "histogram"
+        }
+        for source in self.sources:
+            for name, labels, value in source():
+                families[name].add_metric(labels, value)
+        yield from families.values()

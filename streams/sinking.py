@@ -1,0 +1,167 @@
+"""A topic's way into its table: batches gathered into inserts, and acknowledged when ClickHouse has their rows.
+
+batch ─▶ decode ─▶ prepare ─▶ piece ── gathered for a second ── insert ─┬▶ stored ─────────────────────▶ acknowledged
+           └─ rejects ─▶ dead letters                                   └▶ refused: halved, until the bad row
+                                                                           is alone: dead letter ──────────▲
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
+
+import polars as pl
+from faust.types import TP, EventT
+from mode import Service
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+
+from agents.letters import dead_letters
+from schemas.catalog import DEAD_LETTERS, Contract
+from schemas.rejects import Reason, Reject
+from schemas.wire import decode
+from streams.assembly import App
+from streams.batches import Batch
+from streams.clickhouse import ClickHouse, ClickHouseAway, RowsRefused
+from streams.pieces import Piece, columns, halves, height, located, together, token
+
+# Every insert makes a part that merges have to take in: fewer is cheaper, later is staler.
+GATHER_SECONDS: Final = 1.0
+# Of an insert. There are at most two and a batch in memory: one on its way, and the next one.
+MOST_ROWS: Final = 100_000
+MOST_BYTES: Final = 64 << 20
+
+Prepare = Callable[[pl.DataFrame], tuple[pl.DataFrame, list[Reject]]]
+
+
+class Sinking(Service):
+    """Stores one contract's topic in its table."""
+
+    def __init__(self, app: App, clickhouse: ClickHouse, contract: Contract, prepare: Prepare | None = None) -> None:
+        """Run with `app`. `prepare` is as in `Domain`: what it rejects is not stored, and the domain's own worker dead-letters it."""
+        super().__init__()
+        self.app = app
+        self.contract = contract
+        self.counts: Counter[str] = Counter()
+        """The ledger since the start: `received` = `stored` + every `rejected/<reason>` + what is in hand or was revoked."""
+        self._clickhouse = clickhouse
+        self._prepare = prepare
+        self._columns = [pl.col("row"), *columns(contract), *([pl.col("partition"), pl.col("offset")] if prepare else [])]
+        self._gathered: list[Piece] = []
+        self._room, self._full = asyncio.Event(), asyncio.Event()
+        self._storing = asyncio.Lock()
+        self.away: set[str] = set()
+        """What it waits for."""
+        app.services.append(self)
+        app.waits.append(self._waits)
+        app.on_partitions_revoked.connect(self._drop, weak=False)
+        app.agent(app.batch_topic(contract), name=f"sink-{contract.sink}")(self._consume)
+
+    async def _consume(self, stream: Any) -> None:  # noqa: ANN401  # Faust's streams are not typed for raw channels
+        async for event in stream.noack().events():
+            await self.take(event)
+
+    async def take(self, event: EventT[Any]) -> None:
+        """Gather a batch; waits while there is no room, which holds up the reading of all topics."""
+        batch = cast(Batch, event.value)
+        rows = await self._rows(batch)
+        while self._is_full():
+            self._full.set()
+            self._room.clear()
+            await self._room.wait()
+        self._gathered.append(Piece(event, rows.select(self._columns)))
+        if self._is_full():
+            self._full.set()
+
+    async def store(self) -> None:
+        """Insert what is gathered, and acknowledge it. Where ClickHouse is away, wait for it; at the worker's stop, leave it."""
+        async with self._storing:
+            pieces, self._gathered = self._gathered, []
+            self._full.clear()
+            self._room.set()
+            try:
+                await self._insert([piece for piece in pieces if piece.rows.height])
+            except ClickHouseAway as away:
+                self.log.warning("left_unstored table=%s rows=%d, to be read again: %s", self.contract.sink, height(pieces), away)
+                return
+            # Of what was revoked meanwhile, too: nobody looks at it any more, and the rows that are read again replace these.
+            for piece in pieces:
+                piece.event.ack()
+
+    async def on_stop(self) -> None:
+        """Leave nothing to be read again."""
+        await self.store()
+
+    @Service.task
+    async def _stores(self) -> None:
+        while not self.should_stop:
+            await self.wait(self._full.wait(), timeout=GATHER_SECONDS)
+            await self.store()
+
+    async def _drop(self, *_: object, **__: object) -> None:
+        """Forget what is gathered on a rebalance: it is unacknowledged, whoever has the partition reads it again."""
+        self._gathered = []
+        self._room.set()
+
+    def _is_full(self) -> bool:
+        return height(self._gathered) >= MOST_ROWS or sum(piece.rows.estimated_size() for piece in self._gathered) >= MOST_BYTES
+
+    async def _rows(self, batch: Batch) -> pl.DataFrame:
+        self.counts["received"] += len(batch)
+        decoded = decode(batch.values, self.contract.codec, self.app.writers.known, self.app.writers.missing)
+        while decoded.unknown:
+            self.away.add("schemas")
+            await self.app.writers.fetch(decoded.unknown)
+            decoded = decode(batch.values, self.contract.codec, self.app.writers.known, self.app.writers.missing)
+        self.away.discard("schemas")
+        if self._prepare is None:
+            await self._dead_letter(batch, decoded.rejects)
+            return decoded.frame
+        rows, unfit = self._prepare(located(batch, decoded.frame))
+        self._count([*decoded.rejects, *unfit])
+        return rows
+
+    async def _insert(self, pieces: Sequence[Piece]) -> None:
+        """Store all rows but those that ClickHouse refuses, which become dead letters. Raises ClickHouseAway when stopping."""
+        if not pieces:
+            return
+        try:
+            await self._attempt(pieces)
+        except RowsRefused as refused:
+            if height(pieces) > 1:
+                for half in halves(pieces):
+                    await self._insert(half)
+            else:
+                await self._dead_letter(pieces[0].batch, [Reject(pieces[0].rows["row"][0], Reason.SINK_REFUSED, str(refused))])
+        else:
+            self.counts["stored"] += height(pieces)
+
+    async def _attempt(self, pieces: Sequence[Piece]) -> None:
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(ClickHouseAway),
+            wait=wait_exponential_jitter(initial=0.2, max=5),
+            stop=lambda _: self.should_stop,
+            sleep=self.sleep,
+            before_sleep=self._note,
+            reraise=True,
+        )
+        name = token(self.contract.topic, pieces)
+        await retrying(asyncio.to_thread, self._clickhouse.insert, self.contract.sink, together(pieces), name)
+        self.away.discard("clickhouse")
+
+    def _note(self, state: RetryCallState) -> None:
+        self.away.add("clickhouse")
+        problem = state.outcome.exception() if state.outcome else None
+        self.log.warning("clickhouse_awaited table=%s attempt=%d: %s", self.contract.sink, state.attempt_number, problem)
+
+    def _waits(self) -> dict[TP, str]:
+        return {tp: ", ".join(sorted(self.away)) for tp in self.app.consumer.assignment()} if self.away else {}
+
+    async def _dead_letter(self, batch: Batch, rejects: Sequence[Reject]) -> None:
+        if rejects:
+            letters = dead_letters(batch, rejects)
+            # Delivered before the commit, as the transport flushes first.
+            await self.app.send_frame(DEAD_LETTERS, letters, letters["key"].to_list())
+            self._count(rejects)
+
+    def _count(self, rejects: Sequence[Reject]) -> None:
+        self.counts.update(f"rejected/{reject.reason}" for reject in rejects)

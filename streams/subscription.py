@@ -1,0 +1,145 @@
+"""A subscription for asyncio: a persistent MQTT session whose messages come in batches and are acknowledged when the caller says so."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from streams.mqtt import MOST_DELAY_SECONDS, connect, version_probe
+
+logger = logging.getLogger(__name__)
+
+# The broker keeps a stopped gateway's messages for as long as Kafka keeps them, a week.
+SESSION_SECONDS: Final = 7 * 24 * 3600
+# MQTT 5, section 3.14.2.1
+_TAKEN_OVER: Final = 0x8E
+
+
+class Arrival(NamedTuple):
+    """One message and where it is to be acknowledged: `mid` means something only on the connection it came by."""
+
+    connection: int
+    mid: int
+    qos: int
+    topic: str
+    payload: bytes
+
+
+class Session:
+    """One subscription of one persistent session, shared with the other sessions of its group.
+
+    What is not acknowledged when the link or this process breaks is sent again: at least once. The client id names the session: it
+    stays the same over restarts, and no two processes share one, or they take the session from each other again and again.
+    Of unacknowledged messages the broker sends at most `receive_maximum`. A broker that knows only MQTT 3.1.1 has no groups, so there
+    one gateway is to run and not two; how many unacknowledged messages it sends, and whether again, is its own affair.
+    """
+
+    def __init__(self, url: str, client_id: str, topics: str, group: str, receive_maximum: int = 2000) -> None:
+        """Connect to nothing yet. `topics`: an MQTT topic filter; `group`: name of those who share its messages."""
+        self.client_id = client_id
+        self._url = url
+        self._topics = topics
+        self._group = group
+        self._receive_maximum = receive_maximum
+        self._lock = threading.Lock()
+        self._arrived: list[Arrival] = []
+        self._ready = asyncio.Event()
+        self._connection = 0
+        self.subscribed = False
+        """Whether messages can come: the gateway is of no use while they cannot."""
+
+    def start(self) -> None:
+        """Connect in the background; messages go to the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._client = version_probe(self._dial)
+        connect(self._client, self._url)
+
+    async def stop(self) -> None:
+        """Disconnect; the session stays at the broker."""
+        self._client.disconnect()
+        await asyncio.to_thread(self._client.loop_stop)
+
+    async def arrivals(self) -> list[Arrival]:
+        """Everything that came since the last call, in order; waits for the first message."""
+        await self._ready.wait()
+        self._ready.clear()
+        with self._lock:
+            arrived, self._arrived = self._arrived, []
+        return arrived
+
+    def acknowledge(self, arrivals: Sequence[Arrival]) -> None:
+        """Tell the broker these messages are safe; those of a lost connection are skipped, they come again."""
+        for arrival in arrivals:
+            if arrival.connection == self._connection:
+                self._client.ack(arrival.mid, arrival.qos)
+
+    def _dial(self, protocol: MQTTProtocolVersion) -> None:
+        v5 = protocol == MQTTv5
+        self._client = client = Client(
+            CallbackAPIVersion.VERSION2, self.client_id, protocol=protocol, clean_session=None if v5 else False, manual_ack=True
+        )
+        client.reconnect_delay_set(min_delay=1, max_delay=MOST_DELAY_SECONDS)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        connect(client, self._url, **self._lasting() if v5 else {})
+
+    def _lasting(self) -> dict[str, Any]:
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = SESSION_SECONDS
+        properties.ReceiveMaximum = self._receive_maximum
+        return {"clean_start": False, "properties": properties}
+
+    # The callbacks run in paho's thread.
+
+    def _on_connect(
+        self, client: Client, _userdata: object, _flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            logger.error("mqtt_connection_refused reason=%s", reason)
+            return
+        with self._lock:
+            # unacknowledged messages are sent again on the new connection
+            self._arrived = [arrival for arrival in self._arrived if arrival.qos == 0]
+            self._connection += 1
+        client.subscribe(f"$share/{self._group}/{self._topics}" if client.protocol == MQTTv5 else self._topics, qos=1)
+
+    def _on_disconnect(
+        self, _client: Client, _userdata: object, _flags: DisconnectFlags, reason: ReasonCode, _properties: Properties | None
+    ) -> None:
+        self.subscribed = False
+        if reason.value == _TAKEN_OVER:
+            logger.error(
+                "mqtt_session_taken_over client_id=%s hint='another process uses this client id and they take the session from each "
+                "other in turn: give each gateway a HEADRACE_INSTANCE of its own'",
+                self.client_id,
+            )
+        elif reason.is_failure:
+            logger.warning("mqtt_disconnected reason=%s", reason)
+
+    def _on_subscribe(
+        self, client: Client, _userdata: object, _mid: int, reasons: list[ReasonCode], _properties: Properties | None
+    ) -> None:
+        (reason,) = reasons
+        self.subscribed = not reason.is_failure
+        if reason.is_failure:
+            logger.error("mqtt_subscription_refused topics=%s reason=%s", self._topics, reason)
+        else:
+            version = "5" if client.protocol == MQTTv5 else "3.1.1"
+            logger.info("mqtt_subscribed client_id=%s topics=%s version=%s", self.client_id, self._topics, version)
+
+    def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        arrival = Arrival(self._connection, message.mid, message.qos, message.topic, bytes(message.payload))
+        with self._lock:
+            first = not self._arrived
+            self._arrived.append(arrival)
+        if first:
+            self._loop.call_soon_threadsafe(self._ready.set)

@@ -1,0 +1,96 @@
+"""What a worker answers over HTTP: `/live` and `/ready` for its supervisor, `/metrics` for Prometheus.
+
+`/live` answers as long as the event loop does: restart a worker that does not. `/ready` says whether it does its work, and what it
+depends on: leave a worker alone that is not, its dependency has to come back.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from aiohttp import web
+from faust.web.base import BlueprintManager
+from faust.web.drivers.aiohttp import Web
+from prometheus_client.aiohttp import make_aiohttp_handler
+
+from streams.lag import consumption, recovery_of, waiting
+
+if TYPE_CHECKING:
+    from streams.assembly import App
+
+# Two rounds of the question the watchdog asks.
+SILENT_SECONDS: Final = 15.0
+# A fifth of what the watchdog bears.
+STALLED_SECONDS: Final = 60.0
+
+
+class State(NamedTuple):
+    """A dependency's or a part's state; `detail` is for people, and fit for JSON."""
+
+    ok: bool
+    detail: Any
+
+
+Check = Callable[[], State]
+
+
+def mount(app: "App") -> None:
+    """Give the app its pages, its own checks first; others add theirs to `App.checks`."""
+    server = cast(Web, app.web)
+    # Faust's own show every table to whoever asks, and at "/" say OK whatever happens.
+    server.blueprints = BlueprintManager()
+    routes = server.web_app.router
+    routes.add_get("/live", lambda _: _live(app))
+    routes.add_get("/ready", lambda _: _ready(app))
+    routes.add_get("/metrics", make_aiohttp_handler(app.metrics.registry))
+    app.checks |= {check.__name__: partial(check, app) for check in (kafka, assignment, recovery, lag, schemas)}
+
+
+async def _live(app: "App") -> web.Response:
+    watchdog = app.watchdog
+    body = {"live": watchdog.alive, "loop_delay_seconds": watchdog.loop_delay_seconds, "stalled_seconds": dict(watchdog.stalled)}
+    return web.json_response(body, status=HTTPStatus.OK if watchdog.alive else HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+async def _ready(app: "App") -> web.Response:
+    states = {name: check() for name, check in app.checks.items()}
+    ready = all(state.ok for state in states.values())
+    body = {"ready": ready, "checks": {name: state._asdict() for name, state in states.items()}}
+    return web.json_response(body, status=HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def kafka(app: "App") -> State:
+    """Whether Kafka answered lately."""
+    silent = time.monotonic() - app.watchdog.log_ends.answered_at
+    return State(silent < SILENT_SECONDS, {"silent_seconds": round(silent, 1) if math.isfinite(silent) else None})
+
+
+def assignment(app: "App") -> State:
+    """Whether the group gave this worker its partitions; none is an answer too, with more workers than partitions."""
+    if app.producer_only:
+        return State(True, "reads nothing from Kafka")
+    partitions = [f"{tp.topic}/{tp.partition}" for tp in sorted(app.assignor.assigned_actives())]
+    return State(app.rebalancing_count > 0 and not app.rebalancing, {"partitions": partitions, "rebalancing": app.rebalancing})
+
+
+def recovery(app: "App") -> State:
+    """Whether the state is as the changelogs have it."""
+    if app.producer_only:
+        return State(True, "keeps no state")
+    return State(app.tables.actives_ready, {"remaining_records": recovery_of(app).active_remaining_total()})
+
+
+def lag(app: "App") -> State:
+    """Whether what is behind gets on; how far it is behind is no reason to send it nothing."""
+    rows = {f"{row.tp.topic}/{row.tp.partition}": row.lag for row in consumption(app, app.watchdog.log_ends.ends)}
+    stalled = {name: round(seconds) for name, seconds in app.watchdog.stalled.items()}
+    return State(all(seconds < STALLED_SECONDS for seconds in stalled.values()), {"records": rows, "stalled_seconds": stalled})
+
+
+def schemas(app: "App") -> State:
+    """Whether every schema met is known; with what is cached a worker goes on without the registry."""
+    waits = {f"{tp.topic}/{tp.partition}": what for tp, what in waiting(app).items()}
+    return State(not waits, {"known": len(app.writers.known), "waiting": waits})

@@ -1,0 +1,220 @@
+"""The factory line as tests see it: worker processes, what is in a topic, and what an undisturbed run makes of the readings."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+import polars as pl
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from agents.factory.domain import FACTORY
+from agents.letters import dead_letters, late_records
+from agents.watch import Watch
+from deploy.embedded.preflight import free_ports
+from deploy.embedded.processes import marks
+from deploy.topics import ensure_topics
+from schemas.catalog import ALERTS, CHANGELOGS, CONTRACTS, DEAD_LETTERS, LATE, READINGS, WINDOWS
+from schemas.registry import Registry
+from schemas.wire import decode
+from streams.batches import Batch
+
+CHANGELOG = next(iter(CHANGELOGS))
+PATIENCE = 90
+UNREGISTERED = 2**31 - 1  # the schema id of some of the simulator's garbage
+WINDOW = ["device_id", "sensor_type", "window_seconds", "window_start"]
+CHANGE = ["alert_id", "status", "changed_at"]
+SOURCE = ["topic", "partition", "offset"]
+
+
+class Worker:
+    """A worker process, started as a user starts it; its log goes to a file that failures quote."""
+
+    def __init__(self, settings, folder: Path, *, instance="", module="streams.factory"):
+        self.log = folder / f"worker-{instance or 'x'}-{time.monotonic_ns()}.log"
+        (self.port,) = free_ports(1)
+        faust = str(Path(sys.executable).with_name("faust"))
+        command = [faust, "-A", module, "--datadir", str(folder / "faust"), "worker", "-l", "info", "--web-port", str(self.port)]
+        environment = settings.environment(HEADRACE_INSTANCE=instance, **marks(settings.data, f"test-{self.port}"))
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+    def wait_for(self, text, patience=PATIENCE):
+        wait(lambda: text in self.log.read_text(errors="replace"), lambda: f"{text!r} is not in the log:\n{self.tail()}", patience, self)
+
+    def tail(self):
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-40:])
+
+
+def wait(condition, otherwise, patience=PATIENCE, worker=None):
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert worker is None or worker.process.poll() is None, f"the worker exited:\n{worker.tail()}"
+        assert time.monotonic() < deadline, otherwise()
+        time.sleep(0.1)
+
+
+class Topics:
+    """Reads topics and a group's offsets without joining the group."""
+
+    def __init__(self, settings, group="factory"):
+        self.settings = settings
+        self.consumer = Consumer({"bootstrap.servers": settings.kafka, "group.id": group, "enable.auto.commit": False, "log_level": 0})
+
+    def close(self):
+        self.consumer.close()
+
+    def ends(self, topic=READINGS.topic):
+        partitions = self.consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        return {p: self.consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions}
+
+    def committed(self, topic=READINGS.topic):
+        positions = self.consumer.committed([TopicPartition(topic, p) for p in self.ends(topic)], timeout=10)
+        return {p.partition: max(p.offset, 0) for p in positions}
+
+    def wait_until_read(self, worker=None, topic=READINGS.topic, patience=PATIENCE):
+        """Return when the group has committed everything that is in the topic."""
+        ends = self.ends(topic)
+
+        def report():
+            return f"committed {self.committed(topic)} of {ends}\n{worker.tail() if worker else ''}"
+
+        wait(lambda: all(self.committed(topic)[p] >= end for p, end in ends.items()), report, patience, worker)
+
+    def read(self, topic):
+        """Every record of a topic as batches, one per partition."""
+        batches = {}
+        for partition, end in self.ends(topic).items():
+            batch = batches[partition] = Batch(topic, partition)
+            self.consumer.assign([TopicPartition(topic, partition, 0)])
+            position = 0
+            while position < end:
+                for message in self.consumer.consume(2_000, timeout=0.2):
+                    assert message.error() is None, message.error()
+                    position = message.offset() + 1
+                    batch.keys.append(message.key())
+                    batch.values.append(message.value())
+                    batch.timestamps.append(message.timestamp()[1])
+                    batch.offsets.append(message.offset())
+                position = max(position, self.consumer.position([TopicPartition(topic, partition)])[0].offset)
+        self.consumer.unassign()
+        return batches
+
+    def frame(self, contract):
+        """A topic of ours as one frame, with the partition and offset of each record as `at`, in log order within a partition."""
+        registry = Registry(self.settings.registry, self.settings.data / "test-schemas")
+        writers = {registry.register(contract): contract.codec}
+        frames = []
+        for partition, batch in self.read(contract.topic).items():
+            decoded = decode(batch.values, contract.codec, writers)
+            assert not decoded.rejects
+            assert not decoded.unknown
+            frames.append(decoded.frame.with_columns(at=pl.lit(partition)))
+        return pl.concat(frames)
+
+
+@dataclass
+class Outcome:
+    """What a run leaves behind, whatever order and however often it was written."""
+
+    windows: pl.DataFrame
+    alerts: pl.DataFrame
+    late: pl.DataFrame
+    dead_letters: pl.DataFrame
+    counts: dict[int, dict[str, int]] = field(default_factory=dict)
+
+
+def undisturbed(settings, topics) -> Outcome:
+    """What the watch makes of the readings in the log, in one process that nothing happens to."""
+    registry = Registry(settings.registry, settings.data / "test-schemas")
+    writers = {registry.register(READINGS): READINGS.codec}
+    frames, counts = defaultdict(list), {}
+    for partition, batch in topics.read(READINGS.topic).items():
+        if not batch:
+            continue
+        watch = Watch(FACTORY, settings.tenant)
+        while batch:
+            head, batch = batch.split(20_000)
+            observed = watch.observe(head, writers, {UNREGISTERED})
+            assert not isinstance(observed, frozenset), observed
+            frames["alerts"].append(observed.alerts)
+            frames["late"].append(late_records(head, observed.late))
+            frames["dead_letters"].append(dead_letters(head, observed.rejects))
+            frames["windows"].append(watch.settle().windows)
+        counts[partition] = dict(watch.counts)
+    return tidy({name: pl.concat(parts) for name, parts in frames.items()}, counts)
+
+
+def actual(settings, topics) -> Outcome:
+    """What is in the output topics and the changelog."""
+    frames = {
+        name: topics.frame(c) for name, c in {"windows": WINDOWS, "alerts": ALERTS, "late": LATE, "dead_letters": DEAD_LETTERS}.items()
+    }
+    counts = {}
+    for partition, batch in topics.read(CHANGELOG).items():
+        manifests = [v for k, v in zip(batch.keys, batch.values, strict=True) if k.startswith(b"manifest@") and v]
+        if manifests:
+            latest = max(map(orjson.loads, manifests), key=lambda manifest: manifest["fence"])
+            counts[partition] = latest["facts"]["counts"]
+    return tidy(frames, counts)
+
+
+def tidy(frames, counts) -> Outcome:
+    windows = frames["windows"].filter(pl.col("closed_by") == "watermark").sort("revision").unique(WINDOW, keep="last").sort(WINDOW)
+    return Outcome(
+        windows.select(*WINDOW, "count", "mean", "min", "max", "stddev", "last", "last_at", "revision"),
+        frames["alerts"].unique(CHANGE).sort(CHANGE).select(*CHANGE, "device_id", "subject", "value", "raised_at", "historic"),
+        frames["late"].unique(SOURCE).sort(SOURCE).select(*SOURCE, "late_by_ms", "value"),
+        frames["dead_letters"].unique(SOURCE).sort(SOURCE).select(*SOURCE, "reason", "value"),
+        counts,
+    )
+
+
+def assert_equal(outcome: Outcome, expected: Outcome) -> None:
+    for name in ("windows", "alerts", "late", "dead_letters"):
+        ours, theirs = getattr(outcome, name), getattr(expected, name)
+        assert ours.height == theirs.height, f"{name}: {ours.height} instead of {theirs.height}"
+        assert ours.equals(theirs), f"{name} differ"
+    nonzero = {p: {k: v for k, v in c.items() if v} for p, c in outcome.counts.items()}
+    assert nonzero == {p: {k: v for k, v in c.items() if v} for p, c in expected.counts.items()}
+    for counts in outcome.counts.values():
+        assert counts["received"] == sum(count for outcome, count in counts.items() if outcome != "received")
+
+
+def reset(settings):
+    """Empty topics, no group: as before the first worker ever."""
+    admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
+    names = [name for name in admin.list_topics(timeout=10).topics if name in CONTRACTS.keys() | CHANGELOGS.keys()]
+    for deleted in admin.delete_topics(names, operation_timeout=30).values():
+        deleted.result()
+    wait(lambda: not set(names) & admin.list_topics(timeout=10).topics.keys(), lambda: "topics are still there")
+    groups = [group.group_id for group in admin.list_consumer_groups().result().valid if group.group_id == "factory"]
+    for deleted in (admin.delete_consumer_groups(groups) if groups else {}).values():
+        deleted.result()
+    ensure_topics(settings.kafka)
+
+
+def simulate(settings, *options):
+    """A `headrace simulate factory --to kafka` process."""
+    headrace = str(Path(sys.executable).with_name("headrace"))
+    command = [headrace, "simulate", "factory", "--to", "kafka", *map(str, options)]
+    return subprocess.Popen(command, env=settings.environment(**marks(settings.data, "test-simulator")), stderr=subprocess.DEVNULL)

@@ -1,0 +1,97 @@
+"""Killed, stopped or restarted at any instant, a worker leaves what an undisturbed run leaves."""
+
+import random
+import signal
+import time
+from contextlib import closing
+
+import pytest
+
+from deploy.embedded.stack import LocalStack, on_free_ports
+from tests.integration.line import Topics, Worker, actual, assert_equal, reset, simulate, undisturbed
+
+FAULTS = "duplicates=0.02,disorder=0.05,late=0.005,garbage=0.01"
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory):
+    with LocalStack(on_free_ports(tmp_path_factory.mktemp("crashes")), ("kafka", "registry")) as stack:
+        yield stack.settings
+
+
+@pytest.fixture
+def topics(kafka):
+    reset(kafka)
+    with closing(Topics(kafka)) as topics:
+        yield topics
+
+
+def finish(settings, topics, folder, instance=""):
+    """Let one worker read to the end, and stop it as an operator does."""
+    with Worker(settings, folder, instance=instance) as worker:
+        topics.wait_until_read(worker)
+        assert worker.stop() == 0, worker.tail()
+
+
+@pytest.mark.timeout(600)
+def test_kill_9_at_20_random_instants_changes_nothing(kafka, topics, tmp_path):
+    chance = random.Random(3)
+    load = simulate(kafka, "--devices", 500, "--rate", 20_000, "--for", 75, "--faults", FAULTS)
+    for _ in range(20):
+        with Worker(kafka, tmp_path, instance="one") as worker:
+            worker.wait_for("lane_opened")
+            time.sleep(chance.uniform(0, 2.5))
+            assert worker.process.poll() is None, worker.tail()
+            worker.kill()
+    assert load.wait(timeout=120) == 0
+    finish(kafka, topics, tmp_path, instance="one")
+    assert_equal(actual(kafka, topics), undisturbed(kafka, topics))
+
+
+@pytest.mark.timeout(300)
+def test_a_worker_stopped_past_its_session_does_not_overwrite_its_successor(kafka, topics, tmp_path):
+    load = simulate(kafka, "--devices", 500, "--rate", 20_000, "--for", 45, "--faults", FAULTS)
+    with Worker(kafka, tmp_path) as zombie:
+        zombie.wait_for("lane_opened")
+        time.sleep(3)
+        zombie.process.send_signal(signal.SIGSTOP)
+        with Worker(kafka, tmp_path) as successor:
+            successor.wait_for("lane_opened")
+            time.sleep(3)
+            zombie.process.send_signal(signal.SIGCONT)
+            assert load.wait(timeout=120) == 0
+            topics.wait_until_read(successor)
+            assert zombie.process.poll() is None, zombie.tail()
+    finish(kafka, topics, tmp_path)
+    assert_equal(actual(kafka, topics), undisturbed(kafka, topics))
+
+
+@pytest.mark.timeout(300)
+def test_workers_joining_leaving_and_dying_change_nothing(kafka, topics, tmp_path):
+    load = simulate(kafka, "--devices", 500, "--rate", 20_000, "--for", 60, "--faults", FAULTS)
+    with Worker(kafka, tmp_path) as first:
+        first.wait_for("lane_opened")
+        with Worker(kafka, tmp_path) as second:
+            second.wait_for("lane_opened")
+            time.sleep(3)
+            first.kill()
+            with Worker(kafka, tmp_path) as third:
+                third.wait_for("lane_opened")
+                time.sleep(3)
+                assert second.stop() == 0, second.tail()
+                assert load.wait(timeout=120) == 0
+                topics.wait_until_read(third)
+                assert third.stop() == 0, third.tail()
+    assert_equal(actual(kafka, topics), undisturbed(kafka, topics))
+
+
+def test_a_clean_stop_leaves_nothing_to_read_again(kafka, topics, tmp_path):
+    assert simulate(kafka, "--devices", 100, "--count", 200_000, "--faults", FAULTS).wait(timeout=60) == 0
+    finish(kafka, topics, tmp_path)
+    before = topics.ends("factory-readings-1m-changelog")
+    with Worker(kafka, tmp_path) as worker:
+        worker.wait_for("lane_opened")
+        time.sleep(3)
+        assert worker.stop() == 0
+    assert topics.ends("factory-readings-1m-changelog") == before
+    assert_equal(actual(kafka, topics), undisturbed(kafka, topics))

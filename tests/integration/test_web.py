@@ -1,0 +1,254 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import pytest
+from confluent_kafka import Producer
+from prometheus_client.parser import text_string_to_metric_families
+
+import streams
+from deploy.embedded.preflight import free_ports
+from deploy.embedded.processes import marks
+from deploy.simulate.fleet import fleet
+from schemas.catalog import READINGS
+from streams.metrics import CATALOGUE
+
+# The factory worker with a watchdog that bears little.
+IMPATIENT = """
+import asyncio, time
+from streams.factory import app, factory
+from streams.watchdog import Limits, Watchdog
+
+app.watchdog = Watchdog(app, Limits(tick_seconds=0.5, blocked_seconds=10, stalled_seconds=10))
+"""
+BLOCKED = """
+@app.task
+async def hold_the_loop():
+    time.sleep(600)
+"""
+STUCK = """
+async def never_done(event):
+    await asyncio.Event().wait()
+
+factory.take = never_done
+"""
+
+
+class Worker:
+    """A worker process and its pages."""
+
+    def __init__(self, stack, folder, module):
+        (port,) = free_ports(1)
+        self.log = folder / f"{port}.log"
+        command = [sys.executable, "-m", "faust", "-A", module, "worker", "-l", "info", "--web-port", str(port)]
+        settings = stack.settings.model_copy(update={"data": folder})
+        path = str(Path(streams.__file__).parents[1])
+        environment = settings.environment(PYTHONPATH=path, **marks(stack.settings.data, f"worker-{port}"))
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+
+    def get(self, page):
+        """The answer; None while there is none."""
+        assert self.process.poll() is None, self.log.read_text()[-4000:]
+        try:
+            return self.client.get(page)
+        except httpx.TransportError:
+            return None
+
+    def ready(self):
+        answer = self.get("/ready")
+        return answer is not None and answer.status_code == 200
+
+    def fails(self, check):
+        """Whether the worker answers that it is not ready, and this is why."""
+        answer = self.get("/ready")
+        return answer is not None and answer.status_code == 503 and not answer.json()["checks"][check]["ok"]
+
+    def metrics(self):
+        """Samples by family."""
+        return {family.name: family.samples for family in text_string_to_metric_families(self.get("/metrics").text)}
+
+    def values(self, name):
+        return [sample.value for sample in self.metrics()[name]]
+
+    def ledger(self):
+        """Records by outcome, over all partitions."""
+        outcomes = Counter()
+        for sample in self.metrics()["headrace_ledger_records"]:
+            outcomes[sample.labels["outcome"]] += int(sample.value)
+        return outcomes
+
+    def drained(self):
+        samples = self.metrics()
+        lag, end = samples["headrace_consumer_lag_records"], samples["headrace_consumer_end_offset"]
+        return len(end) == READINGS.partitions and not any(sample.value for sample in lag)
+
+    def end(self, how=signal.SIGTERM):
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def start(stack, tmp_path):
+    """Start a worker of the module's source, the factory's without."""
+    workers = []
+
+    def start(source=None):
+        if source:
+            (tmp_path / "worker_of_the_test.py").write_text(source)
+        workers.append(Worker(stack, tmp_path, "worker_of_the_test" if source else "streams.factory"))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.client.close()
+        worker.end(signal.SIGKILL)
+
+
+def until(condition, seconds=90):
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+
+
+def simulate(stack, *options):
+    """Send readings; what was sent, as the truth counts it."""
+    truth = stack.settings.data / "truth.jsonl"
+    command = [sys.executable, "-c", "from deploy.simulate.commands import app; app()", "factory", "--to", "kafka", "--truth", str(truth)]
+    subprocess.run([*command, *map(str, options)], env=stack.settings.environment(), check=True, capture_output=True, timeout=120)
+    return httpx.Response(200, content=truth.read_bytes().splitlines()[0]).json()
+
+
+def test_a_worker_is_live_and_ready_once_its_state_is_recovered_and_stops_cleanly(start):
+    worker = start()
+    until(worker.ready)
+    checks = worker.get("/ready").json()["checks"]
+    assert checks.keys() == {"kafka", "assignment", "recovery", "lag", "schemas"}
+    assert {f"{READINGS.topic}/{partition}" for partition in range(READINGS.partitions)} <= set(
+        checks["assignment"]["detail"]["partitions"]
+    )
+    assert worker.get("/live").json()["live"]
+    assert worker.end() == 0
+
+
+def test_no_page_of_fausts_own_is_served(start):
+    worker = start()
+    until(worker.ready)
+    assert {worker.get(page).status_code for page in ("/", "/table/", "/table/readings-1m/", "/router/", "/graph/", "/stats/")} == {404}
+
+
+def test_metrics_hold_the_whole_catalogue_no_device_and_a_ledger_that_adds_up(stack, start):
+    worker = start()
+    until(lambda: worker.ready() and worker.drained())
+    before = worker.ledger()
+    sent = simulate(stack, "--devices", 50, "--count", 30_000, "--faults", "duplicates=0.02,disorder=0.02,late=0.01,garbage=0.02")
+
+    until(lambda: (worker.ledger() - before)["received"] == sent["sent"])
+    until(worker.drained)
+    added = worker.ledger() - before
+    rejected = {outcome.removeprefix("rejected/"): records for outcome, records in added.items() if outcome.startswith("rejected/")}
+    assert rejected == sent["rejects"]
+    assert added["received"] == added["accepted"] + added["duplicate"] + added["late"] + sum(rejected.values())
+    assert not any(worker.values("headrace_unsettled_records"))
+
+    samples = worker.metrics()
+    assert {metric.name.removesuffix("_total") for metric in CATALOGUE} <= samples.keys()
+    labels = {value for family in samples.values() for sample in family for value in sample.labels.values()}
+    assert not labels & set(fleet(50, 0)["device_id"])
+    assert not any("press" in label or "plant" in label for label in labels)
+    received = sum(s.value for s in samples["headrace_batch_records"] if s.name.endswith("_sum"))
+    assert received >= sent["sent"]
+
+
+def test_the_ledger_does_not_go_back_when_a_worker_is_killed(stack, start):
+    first = start()
+    until(lambda: first.ready() and first.drained())
+    simulate(stack, "--count", 5_000)
+    until(lambda: first.ledger()["received"] and first.drained())
+    before = first.ledger()
+    first.end(signal.SIGKILL)
+    second = start()
+    until(lambda: second.ready() and second.drained())
+    assert second.ledger() == before
+
+
+def test_before_its_assignment_a_worker_is_live_but_not_ready(start):
+    first = start()
+    until(first.ready)
+    # A member that does not answer holds up the group until its session ends.
+    first.process.send_signal(signal.SIGSTOP)
+    second = start()
+    until(lambda: second.fails("assignment"))
+    assert second.get("/live").status_code == 200
+    until(second.ready)
+    first.process.send_signal(signal.SIGCONT)
+
+
+def test_while_kafka_is_away_a_worker_is_live_but_not_ready_and_no_watchdog_ends_it(stack, start):
+    worker = start(IMPATIENT)
+    until(worker.ready)
+    stack.kafka.kill()
+    try:
+        until(lambda: worker.fails("kafka"))
+        assert worker.get("/live").status_code == 200
+        assert not worker.values("headrace_stalled_seconds")
+    finally:
+        stack.kafka.start()
+        stack.kafka.wait()
+    until(worker.ready)
+
+
+def test_a_partition_that_waits_for_a_schema_while_the_registry_is_away_is_no_hang(stack, start):
+    worker = start(IMPATIENT)
+    until(lambda: worker.ready() and worker.drained())
+    before = worker.ledger()
+    stack.registry.kill()
+    try:
+        producer = Producer({"bootstrap.servers": stack.settings.kafka})
+        producer.produce(READINGS.topic, b"\x00\x7f\x00\x00\x01rest", b"device", 0)
+        assert producer.flush(30) == 0
+        until(lambda: worker.fails("schemas"))
+        assert sum(worker.values("headrace_parked_batches")) == 1
+        until(lambda: any(worker.values("headrace_consumer_lag_records")))
+        time.sleep(14)  # longer than this watchdog bears a stall
+        assert worker.get("/live").status_code == 200
+    finally:
+        stack.registry.start()
+        stack.registry.wait()
+    until(lambda: worker.ready() and (worker.ledger() - before)["rejected/unknown-schema"] == 1)
+
+
+def test_a_worker_that_was_suspended_for_longer_than_its_limits_goes_on(start):
+    worker = start(IMPATIENT)
+    until(worker.ready)
+    worker.process.send_signal(signal.SIGSTOP)
+    time.sleep(14)
+    worker.process.send_signal(signal.SIGCONT)
+    until(worker.ready)
+
+
+def test_a_worker_whose_event_loop_is_blocked_dumps_all_stacks_and_exits_75(start):
+    worker = start(IMPATIENT + BLOCKED)
+    assert worker.process.wait(90) == os.EX_TEMPFAIL
+    log = worker.log.read_text()
+    assert "watchdog: the event loop has not answered" in log
+    assert "in hold_the_loop" in log
+    assert "aiokafka" in log, "stacks of all threads"
+
+
+def test_a_partition_that_gets_no_further_dumps_all_stacks_and_exits_75(stack, start):
+    worker = start(IMPATIENT + STUCK)
+    until(worker.ready)
+    simulate(stack, "--count", 2_000)
+    assert worker.process.wait(90) == os.EX_TEMPFAIL
+    log = worker.log.read_text()
+    assert f"watchdog: {READINGS.topic}/" in log
+    assert "in never_done" in log, "stacks of all tasks"
