@@ -140,4 +140,4 @@ def _migrate(client: Any) -> None:  # noqa: ANN401
     scripts = {script.name: script for script in (files("deploy") / "clickhouse").iterdir() if script.name.endswith(".sql")}
     for name in sorted(scripts.keys() - applied):
         client.command(scripts[name].read_text())
-        client.insert("migrations", [[name]], column_names=["name"])
+        client.command("INSERT INTO migrations (name) VALUES ({name:String})", parameters={"name": name})

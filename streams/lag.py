@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from confluent_kafka import KafkaException, TopicPartition
@@ -44,6 +45,9 @@ class LogEnds:
             answers = self._admin.list_offsets(self._asked, request_timeout=TIMEOUT_SECONDS)
             self.ends = {TP(tp.topic, tp.partition): answer.result().offset for tp, answer in answers.items()}
         except KafkaException:
+            # Without this librdkafka remembers the leaders of before a failover and is refused for ever (FENCED_LEADER_EPOCH).
+            with suppress(KafkaException):
+                self._admin.list_topics(timeout=TIMEOUT_SECONDS)
             return False
         self.answered_at = time.monotonic()
         return True

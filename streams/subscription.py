@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +21,9 @@ logger = logging.getLogger(__name__)
 SESSION_SECONDS: Final = 7 * 24 * 3600
 # MQTT 5, section 3.14.2.1
 _TAKEN_OVER: Final = 0x8E
+# Mosquitto 2.0 and amqtt take a session over without a word: so many connections cut on end, each within this time, tell it too.
+BRIEF_CONNECTIONS: Final = 3
+BRIEF_SECONDS: Final = 5.0
 
 
 class Arrival(NamedTuple):
@@ -52,6 +56,8 @@ class Session:
         self._arrived: list[Arrival] = []
         self._ready = asyncio.Event()
         self._connection = 0
+        self._connected_at = float("-inf")
+        self._brief = 0
         self.subscribed = False
         """Whether messages can come: the gateway is of no use while they cannot."""
 
@@ -110,13 +116,15 @@ class Session:
             # unacknowledged messages are sent again on the new connection
             self._arrived = [arrival for arrival in self._arrived if arrival.qos == 0]
             self._connection += 1
+        self._connected_at = time.monotonic()
         client.subscribe(f"$share/{self._group}/{self._topics}" if client.protocol == MQTTv5 else self._topics, qos=1)
 
     def _on_disconnect(
         self, _client: Client, _userdata: object, _flags: DisconnectFlags, reason: ReasonCode, _properties: Properties | None
     ) -> None:
         self.subscribed = False
-        if reason.value == _TAKEN_OVER:
+        self._brief = self._brief + 1 if time.monotonic() - self._connected_at < BRIEF_SECONDS else 0
+        if reason.value == _TAKEN_OVER or self._brief >= BRIEF_CONNECTIONS:
             logger.error(
                 "mqtt_session_taken_over client_id=%s hint='another process uses this client id and they take the session from each "
                 "other in turn: give each gateway a HEADRACE_INSTANCE of its own'",

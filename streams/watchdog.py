@@ -112,7 +112,7 @@ class Watchdog(Service):
 
     def _watch(self) -> None:
         limits, stalls = self.limits, Stalls()
-        awake = Awake(2 * limits.tick_seconds + TIMEOUT_SECONDS, time.monotonic())
+        awake = Awake(2 * (limits.tick_seconds + TIMEOUT_SECONDS), time.monotonic())
         asked = 0.0
         while not self._over.wait(limits.tick_seconds):
             # In C, for code that holds the interpreter lock and so stops this thread too; it exits with 1.

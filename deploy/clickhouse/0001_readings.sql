@@ -23,4 +23,8 @@ PARTITION BY toYYYYMMDD(timestamp)
 ORDER BY (device_id, sensor_type, timestamp)
 -- longer than Kafka keeps them; windows outlive them
 TTL toDateTime(timestamp) + INTERVAL 90 DAY
-SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1
+SETTINGS
+    non_replicated_deduplication_window = 1000,
+    ttl_only_drop_parts = 1,
+    -- merges column by column although there are fewer than 11: a quarter less CPU, for the map's sake
+    vertical_merge_algorithm_min_columns_to_activate = 1

@@ -29,6 +29,7 @@ def topics(kafka):
 def finish(settings, topics, folder, instance=""):
     """Let one worker read to the end, and stop it as an operator does."""
     with Worker(settings, folder, instance=instance) as worker:
+        worker.wait_for("lane_opened")
         topics.wait_until_read(worker)
         assert worker.stop() == 0, worker.tail()
 

@@ -314,7 +314,6 @@ async def test_a_gateway_killed_in_mid_load_and_started_again_loses_nothing(stac
         await until(lambda: len({t for times in timestamps(stack, schema_ids, plant).values() for t in times}) == len(sent) == 9000)
 
 
-@pytest.mark.parametrize("private", [broker], indirect=True, ids=["installed"])
 async def test_two_gateways_of_one_name_are_told_in_words(private, start):
     settings, _ = private
     first = start(settings, "north")
