@@ -35,7 +35,7 @@ class Key(NamedTuple):
 
 
 class Episode(NamedTuple):
-    """The latest episode of a key; times are event time in milliseconds."""
+    """The latest episode of a key; times are event time in milliseconds, zero for one that is only there for its historic alert."""
 
     raised_at: int
     changed_at: int
@@ -141,7 +141,7 @@ def _step(rule: Rule, episodes: Episodes, origin: Origin, reading: _Reading) -> 
     told_at = max(at, reading.watermark)
     if at < reading.watermark:
         if not _is_absorbed(episode, rule.cooldown_ms, at):
-            absorbing = episode or Episode(at, at, open=False, told_at=told_at)
+            absorbing = episode or Episode(0, 0, open=False, told_at=told_at)
             episodes[key] = absorbing._replace(told_at=told_at, historic_at=at)
             yield _alert(rule, origin, key, reading, Status.RAISED, at)
     elif not reading.raises:

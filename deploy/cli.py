@@ -3,13 +3,17 @@
 import typer
 
 from deploy import schemas_commands
+from deploy.demo.commands import demo
 from deploy.embedded.commands import down, status, up
 from deploy.simulate import commands as simulate_commands
+from deploy.topics_commands import topics
 
 app = typer.Typer(help="Headrace: stream processing on Kafka.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command()(demo)
 app.command()(up)
 app.command()(down)
 app.command()(status)
+app.command()(topics)
 app.add_typer(schemas_commands.app, name="schemas")
 app.add_typer(simulate_commands.app, name="simulate")
 

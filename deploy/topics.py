@@ -27,18 +27,21 @@ class TopicMismatchError(Exception):
     """A topic exists with another number of partitions."""
 
 
-def ensure_topics(bootstrap: str) -> None:
-    """Create the catalogue's topics and changelogs that are not there; TopicMismatchError if one is there with other partitions."""
+def ensure_topics(bootstrap: str) -> list[str]:
+    """Create the catalogue's topics and changelogs that are not there, and return their names.
+
+    Raises TopicMismatchError if one is there with other partitions, KafkaException if Kafka does not answer.
+    """
     wanted = [
         NewTopic(c.topic, c.partitions, -1, config={"cleanup.policy": "delete", "retention.ms": str(c.retention_hours * HOUR_MS)})
         for c in CONTRACTS.values()
     ]
     wanted += [NewTopic(name, source.partitions, -1, config=COMPACTED) for name, source in CHANGELOGS.items()]
-    _ensure(bootstrap, wanted)
+    return _ensure(bootstrap, wanted)
 
 
-def _ensure(bootstrap: str, wanted: list[NewTopic]) -> None:
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+def _ensure(bootstrap: str, wanted: list[NewTopic]) -> list[str]:
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     there = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
     for topic in wanted:
         if topic.topic in there and len(there[topic.topic].partitions) != topic.num_partitions:
@@ -55,3 +58,4 @@ def _ensure(bootstrap: str, wanted: list[NewTopic]) -> None:
             # another process was faster
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
+    return [topic.topic for topic in absent]

@@ -1,5 +1,6 @@
 """ClickHouse as the warehouse sees it, embedded or a server: tables by migrations, inserts that may be repeated, queries."""
 
+import logging
 import threading
 from collections.abc import Mapping
 from importlib.resources import files
@@ -11,6 +12,9 @@ import polars as pl
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.catalog import CONTRACTS
+
+# What it logs, with a traceback, it raises too.
+logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
 
 CONNECT_SECONDS: Final = 5
 # What an insert of 100,000 rows, which takes a fraction of a second, is given; also how long a hung server can delay a worker's stop.

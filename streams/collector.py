@@ -9,6 +9,8 @@ from streams.metrics import Sample
 
 if TYPE_CHECKING:
     from streams.assembly import App
+    from streams.ingest import Ingest
+    from streams.sinking import Sinking
     from streams.watching import Lane, Watching
 
 
@@ -61,6 +63,18 @@ def of_watching(watching: "Watching") -> Iterator[Sample]:
             yield Sample(name, labels, value)
         for outcome, records in lane.counts.items():
             yield Sample("headrace_ledger_records_total", (*labels, outcome), records)
+
+
+def of_ingest(ingest: "Ingest") -> Iterator[Sample]:
+    """The gateway's messages."""
+    for outcome, messages in {"received": ingest.received, "produced": ingest.produced, "rejected": ingest.rejected}.items():
+        yield Sample("headrace_gateway_messages_total", (outcome,), messages)
+
+
+def of_sinking(sinking: "Sinking") -> Iterator[Sample]:
+    """A topic's way into the warehouse."""
+    for outcome, records in sinking.counts.items():
+        yield Sample("headrace_warehouse_records_total", (sinking.contract.topic, outcome), records)
 
 
 def _of_lane(lane: "Lane", now: float) -> Mapping[str, float]:

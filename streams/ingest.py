@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import polars as pl
@@ -13,6 +14,7 @@ from agents.gateway.readings import MAX_PAYLOAD_BYTES, map_readings
 from schemas.catalog import DEAD_LETTERS, READINGS
 from schemas.rejects import Reject
 from streams.assembly import App
+from streams.collector import of_ingest
 from streams.subscription import Arrival, Session
 
 # How long stopping waits for Kafka to take the batch in hand, so that it does not come a second time after the next start.
@@ -36,6 +38,7 @@ class Ingest(Service):
         self.produced = 0
         self.rejected = 0
         app.services.append(self)
+        app.metrics.sources.append(partial(of_ingest, self))
 
     async def on_start(self) -> None:
         """Connect."""

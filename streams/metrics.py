@@ -220,6 +220,20 @@ CATALOGUE: Final = (
         "Above 0.2: something holds the loop; at 60 the watchdog ends the worker.",
     ),
     Metric(
+        "headrace_gateway_messages_total",
+        "counter",
+        ("outcome",),
+        "Messages from devices since the start, by what became of them: received = produced + rejected + those in hand.",
+        "Rejected: devices that send what maps to nothing; see the dead letters.",
+    ),
+    Metric(
+        "headrace_warehouse_records_total",
+        "counter",
+        ("topic", "outcome"),
+        "Records since the start by what became of them: received = stored + all rejected + those in hand.",
+        "Stored standing still while received grows: ClickHouse is slow or away.",
+    ),
+    Metric(
         "headrace_ready",
         "gauge",
         ("check",),

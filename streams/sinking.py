@@ -8,6 +8,7 @@ batch ─▶ decode ─▶ prepare ─▶ piece ── gathered for a second ─
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, cast
 
 import polars as pl
@@ -22,13 +23,16 @@ from schemas.wire import decode
 from streams.assembly import App
 from streams.batches import Batch
 from streams.clickhouse import ClickHouse, ClickHouseAway, RowsRefused
+from streams.collector import of_sinking
 from streams.pieces import Piece, columns, halves, height, located, together, token
 
 # Every insert makes a part that merges have to take in: fewer is cheaper, later is staler.
 GATHER_SECONDS: Final = 1.0
-# Of an insert. There are at most two and a batch in memory: one on its way, and the next one.
-MOST_ROWS: Final = 100_000
-MOST_BYTES: Final = 64 << 20
+ENOUGH_ROWS: Final = 100_000
+# What may be gathered while an insert is under way, and so of an insert: at most two of them and a batch are in memory. The slower
+# ClickHouse is, the larger its inserts. A reading is some 200 bytes.
+MOST_ROWS: Final = 400_000
+MOST_BYTES: Final = 128 << 20
 
 Prepare = Callable[[pl.DataFrame], tuple[pl.DataFrame, list[Reject]]]
 
@@ -47,11 +51,12 @@ class Sinking(Service):
         self._prepare = prepare
         self._columns = [pl.col("row"), *columns(contract), *([pl.col("partition"), pl.col("offset")] if prepare else [])]
         self._gathered: list[Piece] = []
-        self._room, self._full = asyncio.Event(), asyncio.Event()
+        self._room, self._enough = asyncio.Event(), asyncio.Event()
         self._storing = asyncio.Lock()
         self.away: set[str] = set()
         """What it waits for."""
         app.services.append(self)
+        app.metrics.sources.append(partial(of_sinking, self))
         app.waits.append(self._waits)
         app.on_partitions_revoked.connect(self._drop, weak=False)
         app.agent(app.batch_topic(contract), name=f"sink-{contract.sink}")(self._consume)
@@ -65,18 +70,17 @@ class Sinking(Service):
         batch = cast(Batch, event.value)
         rows = await self._rows(batch)
         while self._is_full():
-            self._full.set()
             self._room.clear()
             await self._room.wait()
         self._gathered.append(Piece(event, rows.select(self._columns)))
-        if self._is_full():
-            self._full.set()
+        if height(self._gathered) >= ENOUGH_ROWS or self._is_full():
+            self._enough.set()
 
     async def store(self) -> None:
         """Insert what is gathered, and acknowledge it. Where ClickHouse is away, wait for it; at the worker's stop, leave it."""
         async with self._storing:
             pieces, self._gathered = self._gathered, []
-            self._full.clear()
+            self._enough.clear()
             self._room.set()
             try:
                 await self._insert([piece for piece in pieces if piece.rows.height])
@@ -94,7 +98,7 @@ class Sinking(Service):
     @Service.task
     async def _stores(self) -> None:
         while not self.should_stop:
-            await self.wait(self._full.wait(), timeout=GATHER_SECONDS)
+            await self.wait(self._enough.wait(), timeout=GATHER_SECONDS)
             await self.store()
 
     async def _drop(self, *_: object, **__: object) -> None:

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 SESSION_SECONDS: Final = 7 * 24 * 3600
 # MQTT 5, section 3.14.2.1
 _TAKEN_OVER: Final = 0x8E
-# Mosquitto 2.0 and amqtt take a session over without a word: so many connections cut on end, each within this time, tell it too.
+# Mosquitto 2.0 takes a session over without a word: so many connections on end, each cut within this time, tell of it too.
 BRIEF_CONNECTIONS: Final = 3
 BRIEF_SECONDS: Final = 5.0
 

@@ -20,6 +20,7 @@ from faust.types import TP
 from mode import Service
 
 from streams.lag import TIMEOUT_SECONDS, LogEnds, consumption, recovery_of, waiting
+from streams.stacks import dump
 
 if TYPE_CHECKING:
     from streams.assembly import App
@@ -119,16 +120,20 @@ class Watchdog(Service):
             faulthandler.dump_traceback_later(2 * limits.blocked_seconds, exit=True, file=STDERR)
             now = awake.step(time.monotonic())
             if self._answered:
-                asked, self._answered = now, False
+                answer, asked, self._answered = self._due, now, False
                 self._watched.call_soon_threadsafe(self._answer, time.monotonic())
+                self._judge(answer, stalls, now)
             elif now - asked > limits.blocked_seconds:
                 self._exit(f"the event loop has not answered for {now - asked:.0f} s")
-            due = self._due if self.log_ends.ask() else {name: at for name, at in self._due.items() if name == SHUTDOWN}
-            self.stalled = stalls.observe(due, now)
-            for name, seconds in self.stalled.items():
-                if seconds > limits.stalled_seconds:
-                    self._exit(f"{name} has got no further for {seconds:.0f} s; it is at {due[name]}")
         faulthandler.cancel_dump_traceback_later()
+
+    def _judge(self, due: Mapping[str, Hashable], stalls: Stalls, now: float) -> None:
+        if not self.log_ends.ask():
+            due = {name: at for name, at in due.items() if name == SHUTDOWN}
+        self.stalled = stalls.observe(due, now)
+        for name, seconds in self.stalled.items():
+            if seconds > self.limits.stalled_seconds:
+                self._exit(f"{name} has got no further for {seconds:.0f} s; it is at {due[name]}")
 
     def _answer(self, asked: float) -> None:
         """Runs in the event loop, where the app's state may be read."""
@@ -140,9 +145,7 @@ class Watchdog(Service):
         faulthandler.dump_traceback_later(DUMP_SECONDS, exit=True, file=STDERR)
         with open(STDERR, "w", closefd=False) as stderr:
             print(f"watchdog: {reason}. All stacks follow, then exit code {os.EX_TEMPFAIL}.", file=stderr, flush=True)
-            faulthandler.dump_traceback(stderr)
-            for task in asyncio.all_tasks(self._watched):
-                task.print_stack(file=stderr)
+            dump(self._watched, stderr)
         logger.critical("watchdog_exit reason=%r code=%d", reason, os.EX_TEMPFAIL)
         # Nothing is acknowledged, closed or flushed on the way out: whoever comes next goes on at the committed offsets.
         os._exit(os.EX_TEMPFAIL)

@@ -15,13 +15,13 @@ CREATE TABLE IF NOT EXISTS readings
     production_line LowCardinality(String) MATERIALIZED metadata['production_line'],
     shift LowCardinality(String) MATERIALIZED metadata['shift'],
     INDEX production_line production_line TYPE set(8),
-    -- ClickHouse would store times beyond its types' range as other times, without a word
-    CONSTRAINT timestamp_in_range CHECK timestamp BETWEEN '1970-01-01' AND '2100-01-01'
+    -- ClickHouse would take times beyond the range of its types for other times, and expire them, without a word
+    CONSTRAINT timestamp_in_range CHECK timestamp BETWEEN '1970-01-01' AND '2090-01-01'
 )
 ENGINE = ReplacingMergeTree(offset)
 PARTITION BY toYYYYMMDD(timestamp)
 ORDER BY (device_id, sensor_type, timestamp)
--- longer than Kafka keeps them; windows outlive them
+-- longer than Kafka keeps them, shorter than windows; what is older when it comes is not stored at all
 TTL toDateTime(timestamp) + INTERVAL 90 DAY
 SETTINGS
     non_replicated_deduplication_window = 1000,

@@ -14,8 +14,8 @@ CREATE TABLE IF NOT EXISTS windows
     last_at DateTime64(3, 'UTC') CODEC(Delta, ZSTD),
     revision Int64 CODEC(ZSTD),
     closed_by LowCardinality(String),
-    CONSTRAINT window_start_in_range CHECK window_start BETWEEN '1970-01-01' AND '2100-01-01',
-    CONSTRAINT last_at_in_range CHECK last_at BETWEEN '1970-01-01' AND '2100-01-01'
+    CONSTRAINT window_start_in_range CHECK window_start BETWEEN '1970-01-01' AND '2090-01-01',
+    CONSTRAINT last_at_in_range CHECK last_at BETWEEN '1970-01-01' AND '2090-01-01'
 )
 ENGINE = ReplacingMergeTree(revision)
 PARTITION BY toYYYYMM(window_start)

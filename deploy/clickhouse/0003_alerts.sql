@@ -16,8 +16,8 @@ CREATE TABLE IF NOT EXISTS alerts
     raised_at DateTime64(3, 'UTC') CODEC(Delta, ZSTD),
     changed_at DateTime64(3, 'UTC') CODEC(Delta, ZSTD),
     historic Bool,
-    CONSTRAINT raised_at_in_range CHECK raised_at BETWEEN '1970-01-01' AND '2100-01-01',
-    CONSTRAINT changed_at_in_range CHECK changed_at BETWEEN '1970-01-01' AND '2100-01-01'
+    CONSTRAINT raised_at_in_range CHECK raised_at BETWEEN '1970-01-01' AND '2090-01-01',
+    CONSTRAINT changed_at_in_range CHECK changed_at BETWEEN '1970-01-01' AND '2090-01-01'
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(raised_at)

@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS late_records
     timestamp DateTime64(3, 'UTC') CODEC(Delta, ZSTD) COMMENT 'event time of the record',
     late_by_ms Int64 CODEC(ZSTD),
     value Nullable(String) CODEC(ZSTD),
-    CONSTRAINT timestamp_in_range CHECK timestamp BETWEEN '1970-01-01' AND '2100-01-01'
+    CONSTRAINT timestamp_in_range CHECK timestamp BETWEEN '1970-01-01' AND '2090-01-01'
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(timestamp)

@@ -24,7 +24,8 @@ console = Console()
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
+def in_words() -> Iterator[None]:
+    """A command whose foreseeable errors are told in words, with exit code 1."""
     try:
         yield
     except (StackError, ValidationError) as error:
@@ -32,7 +33,7 @@ def _in_words() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-@_in_words()
+@in_words()
 def up() -> None:
     """Start broker, registry and MQTT broker in the background; return when they answer."""
     ours = settings()
@@ -49,14 +50,14 @@ def up() -> None:
     console.print(f"Data and logs are in {ours.data.resolve()}. Stop with `headrace down`.", highlight=False, soft_wrap=True)
 
 
-@_in_words()
+@in_words()
 def down() -> None:
     """Stop the stack, whatever state it is in; the data stays."""
     stopped = control.shut_down(settings())
     console.print(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was running.")
 
 
-@_in_words()
+@in_words()
 def status() -> None:
     """Show what runs and whether it answers; exit code 1 unless everything does."""
     ours = settings()

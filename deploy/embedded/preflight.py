@@ -17,7 +17,7 @@ OVERHEAD_MIB: Final = 450  # what the JVMs and the MQTT broker take beside the h
 
 def require_port(name: str, host: str, port: int) -> None:
     """StackError if something listens on a service's port."""
-    if not _bindable(host, port):
+    if not is_free(host, port):
         raise StackError(
             f"Port {port}, which {name} needs, is taken by {_listener(port)}. "
             f"Stop that, or choose another port with HEADRACE_{name.upper()}."
@@ -55,10 +55,11 @@ def free_ports(count: int, within: range = range(20_000, 30_000)) -> list[int]:
 
     Inside that range a client that keeps dialling a dead server's port can end up connected to itself, and the server finds its port taken.
     """
-    return [port for port in random.sample(within, len(within)) if _bindable("127.0.0.1", port)][:count]
+    return [port for port in random.sample(within, len(within)) if is_free("127.0.0.1", port)][:count]
 
 
-def _bindable(host: str, port: int) -> bool:
+def is_free(host: str, port: int) -> bool:
+    """Whether nobody listens there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -4,7 +4,7 @@ Pid files lie after a crash and a reused pid is somebody else's; the process tab
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +22,20 @@ def marks(data: Path, service: str) -> dict[str, str]:
 def find(data: Path) -> dict[str, psutil.Process]:
     """The stack's running processes by service name, without the one that asks."""
     folder = str(data.resolve())
+    return {marked.get(SERVICE, str(process.pid)): process for process, marked in _marked() if marked[FOLDER] == folder}
+
+
+def folders() -> set[Path]:
+    """The data folders of all stacks with a running process on this machine."""
+    return {Path(marked[FOLDER]) for _, marked in _marked()}
+
+
+def _marked() -> Iterator[tuple[psutil.Process, dict[str, str]]]:
     own = os.getpid()
-    found = {}
     for process in psutil.process_iter(["environ", "status"]):
         environment = process.info["environ"] or {}
-        if process.pid != own and environment.get(FOLDER) == folder and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found[environment.get(SERVICE, str(process.pid))] = process
-    return found
+        if process.pid != own and FOLDER in environment and process.info["status"] != psutil.STATUS_ZOMBIE:
+            yield process, environment
 
 
 def stop(processes: Sequence[psutil.Process], patience: float) -> None:

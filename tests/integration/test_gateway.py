@@ -17,6 +17,7 @@ from schemas.registry import Registry
 from schemas.wire import decode
 from streams.assembly import App
 from streams.ingest import Ingest
+from streams.metrics import Metrics
 from streams.mqtt import connect, version_probe
 from streams.producer import DeliveryFailed, Producer
 from streams.subscription import Session
@@ -29,7 +30,8 @@ class Outlet:
     send_frame = App.send_frame
 
     def __init__(self, producer, schema_ids):
-        self.bulk, self.schema_ids, self.services = producer, schema_ids, []
+        self.bulk, self.schema_ids = producer, schema_ids
+        self.services, self.metrics = [], Metrics()
 
 
 @pytest.fixture
@@ -314,6 +316,7 @@ async def test_a_gateway_killed_in_mid_load_and_started_again_loses_nothing(stac
         await until(lambda: len({t for times in timestamps(stack, schema_ids, plant).values() for t in times}) == len(sent) == 9000)
 
 
+@pytest.mark.parametrize("private", [broker], indirect=True, ids=["installed"])
 async def test_two_gateways_of_one_name_are_told_in_words(private, start):
     settings, _ = private
     first = start(settings, "north")

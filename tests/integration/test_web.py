@@ -31,12 +31,16 @@ BLOCKED = """
 async def hold_the_loop():
     time.sleep(600)
 """
-STUCK = """
-async def never_done(event):
+NEVER_DONE = """
+from faust.tables.recovery import Recovery
+
+async def never_done(*_, **__):
     await asyncio.Event().wait()
 
-factory.take = never_done
 """
+STUCK = NEVER_DONE + "factory.take = never_done"
+STUCK_IN_RECOVERY = NEVER_DONE + "Recovery.on_recovery_completed = never_done"
+STUCK_IN_SHUTDOWN = NEVER_DONE + "factory.on_stop = never_done"
 
 
 class Worker:
@@ -241,7 +245,7 @@ def test_a_worker_whose_event_loop_is_blocked_dumps_all_stacks_and_exits_75(star
     log = worker.log.read_text()
     assert "watchdog: the event loop has not answered" in log
     assert "in hold_the_loop" in log
-    assert "aiokafka" in log, "stacks of all threads"
+    assert log.count("(most recent call first)") >= 3, "stacks of all threads: this one, the watchdog's, the consumer's"
 
 
 def test_a_partition_that_gets_no_further_dumps_all_stacks_and_exits_75(stack, start):
@@ -251,4 +255,18 @@ def test_a_partition_that_gets_no_further_dumps_all_stacks_and_exits_75(stack, s
     assert worker.process.wait(90) == os.EX_TEMPFAIL
     log = worker.log.read_text()
     assert f"watchdog: {READINGS.topic}/" in log
-    assert "in never_done" in log, "stacks of all tasks"
+    assert ", in never_done" in log, "stacks of all tasks"
+
+
+def test_a_recovery_that_does_not_end_exits_75(start):
+    worker = start(IMPATIENT + STUCK_IN_RECOVERY)
+    until(lambda: worker.fails("recovery"))
+    assert worker.process.wait(90) == os.EX_TEMPFAIL
+    assert "watchdog: recovery has got no further" in worker.log.read_text()
+
+
+def test_a_shutdown_that_does_not_end_exits_75(start):
+    worker = start(IMPATIENT + STUCK_IN_SHUTDOWN)
+    until(worker.ready)
+    assert worker.end() == os.EX_TEMPFAIL
+    assert "watchdog: shutdown has got no further" in worker.log.read_text()

@@ -141,6 +141,11 @@ def test_a_reading_within_the_lateness_corrects_every_closed_window_of_its_key_a
     assert corrected["last"].unique().to_list() == [1.0]
 
 
+def test_a_window_that_was_just_closed_is_corrected():
+    panes = fold(SPEC, {}, frame([(0, 1.0, 5200)])).panes
+    assert revisions(closed(SPEC, panes, 6000, 6000, touched([(0, 1.0, 5200)]))) == [("a", 1, 5000, 1), ("a", 3, 3000, 1)]
+
+
 def test_a_hopping_window_is_the_merge_of_its_panes():
     panes = fold(SPEC, {}, frame([(0, 1.0, 5000), (0, 5.0, 6000), (0, 3.0, 7999)])).panes
     row = closed(SPEC, panes, 7000, 8000, touched([])).filter(window_seconds=3).row(0, named=True)

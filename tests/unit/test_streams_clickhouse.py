@@ -1,0 +1,127 @@
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.resources import files
+
+import polars as pl
+import pytest
+
+from schemas.catalog import CONTRACTS, READINGS, WINDOWS
+from streams.clickhouse import CannotOpen, ClickHouse, ClickHouseAway, RowsRefused
+from streams.pieces import columns
+
+# Far from its expiry.
+NOW = int(datetime(2080, 6, 1, tzinfo=UTC).timestamp() * 1000)
+SCRIPTS = sorted(script.name for script in (files("deploy") / "clickhouse").iterdir() if script.name.endswith(".sql"))
+
+
+@pytest.fixture
+def clickhouse(tmp_path):
+    clickhouse = ClickHouse("", tmp_path / "clickhouse")
+    yield clickhouse
+    clickhouse.close()
+
+
+def readings(count=4, start=NOW, offset=0):
+    rows = [("press-1", "temperature", 20.0 + n, start + n, "hall-1", {"production_line": "line-1"}, 0, offset + n) for n in range(count)]
+    schema = {**READINGS.codec.columns, "partition": pl.Int32, "offset": pl.Int64}
+    return pl.DataFrame([dict(zip(schema, row, strict=True)) for row in rows], schema).select(*columns(READINGS), "partition", "offset")
+
+
+def windows(revision, mean):
+    row = ("press-1", "temperature", 60, NOW, 3, mean, 1.0, 3.0, 1.0, 2.0, NOW + 1, revision, "watermark")
+    return pl.DataFrame([row], WINDOWS.codec.columns, orient="row").select(columns(WINDOWS))
+
+
+def stored(clickhouse, table="readings", what="count()"):
+    return clickhouse.query(f"SELECT {what} AS x FROM {table} FINAL")["x"].to_list()
+
+
+def test_migrations_are_applied_in_order_once_and_recorded(clickhouse, tmp_path):
+    clickhouse.insert("readings", readings(), "a")
+    clickhouse.close()
+    again = ClickHouse("", tmp_path / "clickhouse")
+    assert stored(again) == [4]
+    assert again.query("SELECT name FROM migrations ORDER BY name")["name"].to_list() == SCRIPTS
+    again.close()
+
+
+def test_migrations_are_numbered_from_one_without_a_gap():
+    assert [name.partition("_")[0] for name in SCRIPTS] == [f"{number + 1:04}" for number in range(len(SCRIPTS))]
+
+
+@pytest.mark.parametrize("contract", CONTRACTS.values(), ids=lambda contract: contract.topic)
+def test_a_row_of_every_contract_comes_back_as_it_went_in(clickhouse, contract):
+    samples = {pl.String: "a", pl.Binary: b"\x00\xff", pl.Float64: 0.1, pl.Boolean: True, pl.Int32: 2**31 - 1, pl.Int64: NOW}
+    row = {name: samples.get(dtype, {"k": "v"}) for name, dtype in contract.codec.columns.items()}
+    rows = pl.DataFrame([row], contract.codec.columns).select(columns(contract))
+    clickhouse.insert(contract.sink, rows, "a")
+    binary = {name for name, dtype in rows.schema.items() if dtype == pl.Binary}
+    names = ", ".join(f"hex(assumeNotNull({name}))" if name in binary else f"`{name}`" for name in rows.columns)
+    assert clickhouse.query(f"SELECT {names} FROM {contract.sink}").row(0) == tuple(
+        value.hex().upper() if isinstance(value, bytes) else value for value in rows.row(0)
+    )
+
+
+def test_what_a_line_and_a_shift_produced_is_found_by_columns_of_their_own(clickhouse):
+    clickhouse.insert("readings", readings(), "a")
+    assert stored(clickhouse, what="concat(production_line, '/', shift)") == ["line-1/"] * 4
+
+
+def test_an_insert_tried_again_is_stored_once(clickhouse):
+    clickhouse.insert("readings", readings(), "a")
+    clickhouse.insert("readings", readings(), "a")
+    assert clickhouse.query("SELECT count() AS x FROM readings")["x"].to_list() == [4]
+
+
+def test_of_records_of_one_time_that_of_the_highest_offset_counts_whatever_was_inserted_last(clickhouse):
+    newer = readings(offset=10).with_columns(value=pl.lit(99.0))
+    clickhouse.insert("readings", newer, "a")
+    clickhouse.insert("readings", readings(), "b")
+    assert stored(clickhouse, what="value") == [99.0] * 4
+
+
+def test_the_highest_revision_of_a_window_counts_whatever_was_inserted_last(clickhouse):
+    clickhouse.insert("windows", windows(revision=4, mean=2.5), "a")
+    clickhouse.insert("windows", windows(revision=3, mean=2.0), "b")
+    assert stored(clickhouse, "windows", "mean") == [2.5]
+
+
+def test_one_insert_holds_readings_of_more_days_than_clickhouse_allows_by_default(clickhouse):
+    rows = pl.concat([readings(1, start=NOW + day * 86_400_000) for day in range(150)])
+    clickhouse.insert("readings", rows, "a")
+    assert stored(clickhouse) == [150]
+
+
+def test_a_row_beyond_what_the_table_can_hold_is_refused_with_all_of_its_insert(clickhouse):
+    beyond = readings(1, start=int(datetime(2150, 1, 1, tzinfo=UTC).timestamp() * 1000))
+    with pytest.raises(RowsRefused, match="timestamp_in_range"):
+        clickhouse.insert("readings", pl.concat([readings(), beyond]), "a")
+    assert stored(clickhouse) == [0]
+
+
+def test_a_table_that_is_not_as_migrated_is_no_fault_of_the_rows(clickhouse):
+    clickhouse.open().command("ALTER TABLE readings DROP COLUMN location")
+    with pytest.raises(ClickHouseAway, match="location"):
+        clickhouse.insert("readings", readings(), "a")
+
+
+def test_a_server_that_is_away_is_said_to_be_without_its_password():
+    with pytest.raises(ClickHouseAway, match=r"127\.0\.0\.1:1/headrace cannot be reached") as raised:
+        ClickHouse("clickhouse://user:secret@127.0.0.1:1/headrace", None).open()
+    assert "secret" not in str(raised.value)
+
+
+def test_a_second_process_is_told_what_to_do(clickhouse, tmp_path):
+    clickhouse.open()
+    second = "import sys; from pathlib import Path; from streams.clickhouse import ClickHouse; ClickHouse('', Path(sys.argv[1])).open()"
+    done = subprocess.run([sys.executable, "-c", second, str(tmp_path / "clickhouse")], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert CannotOpen.__name__ in done.stderr
+    assert "second warehouse worker" in done.stderr
+
+
+def test_counts_are_of_every_table_and_count_a_repeated_row_once(clickhouse):
+    clickhouse.insert("readings", readings(), "a")
+    clickhouse.insert("readings", readings(), "b")
+    assert clickhouse.counts() == {"readings": 4, "windows": 0, "alerts": 0, "dead_letters": 0, "late_records": 0}
