@@ -41,10 +41,12 @@ class Domain:
 
     name: str
     codec: Codec
+    fields: tuple[str, ...]
+    """Fields of the record that its meaning depends on; the others are not carried along."""
     rules: Sequence[Rule]
     windowing: Windowing
     prepare: Callable[[pl.DataFrame], tuple[pl.DataFrame, list[Reject]]]
-    """Decoded records with `row`, `offset`, `key` and `arrival` (Kafka timestamp, ms) → readings and rejects.
+    """The decoded `fields` with `row`, `offset`, `key` and `arrival` (Kafka timestamp, ms) → readings and rejects.
 
     Readings keep those columns and have `device_id`, `subject`, `value` and `timestamp`, and whatever the rules look at.
     """
@@ -127,8 +129,9 @@ class Watch:
         if decoded.unknown:
             return decoded.unknown
         rows = decoded.frame["row"].to_numpy()
-        frame = decoded.frame.with_columns(
-            (pl.Series("row", rows + skip, dtype=pl.UInt32)),
+        frame = decoded.frame.select(
+            *self.domain.fields,
+            pl.Series("row", rows + skip, dtype=pl.UInt32),
             pl.Series("offset", batch.offsets, dtype=pl.Int64).gather(rows + skip),
             pl.Series("key", batch.keys, dtype=pl.Binary).gather(rows + skip),
             pl.Series("arrival", batch.timestamps, dtype=pl.Int64).gather(rows + skip),

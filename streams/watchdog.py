@@ -21,6 +21,7 @@ from mode import Service
 
 from streams.lag import TIMEOUT_SECONDS, LogEnds, consumption, recovery_of, waiting
 from streams.stacks import dump
+from streams.stalls import Awake, Stalls
 
 if TYPE_CHECKING:
     from streams.assembly import App
@@ -47,36 +48,6 @@ class Limits:
     another thread, so nobody else takes the partitions over while it is blocked."""
     stalled_seconds: float = 300
     """Of a partition, a recovery or a shutdown. Commits come every second, and a rebalance waits a minute for its members at most."""
-
-
-class Stalls:
-    """How long what is due has been where it is."""
-
-    def __init__(self) -> None:
-        self._since: dict[str, tuple[Hashable, float]] = {}
-
-    def observe(self, due: Mapping[str, Hashable], now: float) -> dict[str, float]:
-        """Seconds since each of `due` (name → how far it is) became due or got further. Times are on a clock of the caller's."""
-        before = self._since
-        self._since = {
-            name: before[name] if name in before and before[name][0] == position else (position, now) for name, position in due.items()
-        }
-        return {name: now - since for name, (_, since) in self._since.items()}
-
-
-class Awake:
-    """A clock that stands while the process is suspended: a step longer than `longest` seconds counts as that long."""
-
-    def __init__(self, longest: float, now: float) -> None:
-        self._longest = longest
-        self._before = now
-        self.seconds = 0.0
-
-    def step(self, now: float) -> float:
-        """Seconds awake at `now`, which is on the monotonic clock."""
-        self.seconds += min(now - self._before, self._longest)
-        self._before = now
-        return self.seconds
 
 
 class Watchdog(Service):

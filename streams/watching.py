@@ -183,6 +183,7 @@ class Watching(Service):
             for lane in list(self.lanes.values()):
                 if lane.observed:
                     staged.append(await self._settle(lane))
+                    await asyncio.sleep(0)  # a batch that has come meanwhile goes first
                 elif not lane.idle and time.monotonic() - lane.active_at > IDLE_SECONDS:
                     lane.idle = True
                     await self.app.send_frame(self._windows, lane.watch.idle())

@@ -74,4 +74,11 @@ def _rejects(readings: pl.DataFrame) -> list[Reject]:
     return [Reject(row, _UNFIT[number][1], details[number] or "") for row, number, *details in found.iter_rows()]
 
 
-FACTORY: Final = Domain(name="factory", codec=READINGS.codec, rules=RULES, windowing=WINDOWING, prepare=prepare)
+FACTORY: Final = Domain(
+    name="factory",
+    codec=READINGS.codec,
+    fields=("device_id", "sensor_type", "value", "timestamp"),
+    rules=RULES,
+    windowing=WINDOWING,
+    prepare=prepare,
+)

@@ -98,7 +98,7 @@ def _run(ours: Settings, running: ExitStack, seconds: float | None, devices: int
         after = _drained(reader, feed, started[:-1])
         truth = orjson.loads(simulator.truth.read_bytes().splitlines()[0])
         _summary(before, after, feed, truth["sent"])
-        return judge(before, after, truth["sent"], truth["good"], feed.changes["RAISED"])
+        return judge(before, after, truth["sent"], truth["good"], feed.changes["RAISED"] + feed.changes["REOPENED"])
 
 
 def _watch(reader: Reader, feed: Feed, started: Sequence[Service], before: Figures, seconds: float | None) -> None:

@@ -100,7 +100,7 @@ class Reader:
 
     def _lag(self, group: Consumer, ends: Mapping[int, int]) -> int:
         committed = group.committed([TopicPartition(READINGS.topic, p) for p in ends], timeout=TIMEOUT_SECONDS)
-        return sum(ends[position.partition] - max(position.offset, 0) for position in committed)
+        return sum(max(ends[position.partition] - max(position.offset, 0), 0) for position in committed)
 
 
 class Feed:

@@ -10,7 +10,8 @@ def judge(before: Figures, after: Figures, sent: int, good: int, raised: int) ->
     """What is wrong, in words; nothing if all is well.
 
     `before` and `after` are of the run's start and end, all lag gone; `sent` are the messages the simulator had acknowledged,
-    `good` the different readings among them, `raised` the alerts raised.
+    `good` the different readings among them, `raised` the alerts raised or
+    reopened.
     """
     wrong = []
     gateway, ledger, warehouse = after.gateway, after.ledger, after.warehouse

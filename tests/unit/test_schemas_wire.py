@@ -79,6 +79,20 @@ def test_a_null_inside_a_map_of_strings_is_not_written():
         encode(READER, 7, readings({"metadata": {"shift": None}}))
 
 
+@pytest.mark.parametrize("rows", [slice(0, 2), slice(3, 4), slice(5, 9), slice(0, 9), slice(4, 4)])
+def test_maps_of_a_slice_of_a_frame_in_pieces_are_written_as_they_are(rows):
+    maps = [{f"key-{row}-{number}": "x" * row for number in range(row % 4)} for row in range(9)]
+    frames = [readings(*({"metadata": each} for each in maps[start:end])) for start, end in ((0, 4), (4, 5), (5, 9))]
+    frame = pl.concat(frames, rechunk=False)[rows]
+    assert decode(encode(READER, 7, frame), READER, WRITERS).frame["metadata"].to_list() == maps[rows]
+
+
+def test_maps_as_lists_of_pairs_are_written_as_maps():
+    pairs = [{"key": "shift", "value": "night"}, {"key": "", "value": ""}]
+    frame = readings({}, {}).with_columns(metadata=pl.Series([pairs, []], dtype=pl.List(pl.Struct({"key": pl.String, "value": pl.String}))))
+    assert decode(encode(READER, 7, frame), READER, WRITERS).frame["metadata"].to_list() == [{"shift": "night", "": ""}, {}]
+
+
 def test_not_a_number_and_infinities_are_rows():
     values = encode(READER, 7, readings({"value": math.nan}, {"value": math.inf}, {"value": -math.inf}))
     decoded = decode(values, READER, WRITERS)

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.watchdog import Awake, Stalls
+from streams.stalls import Awake, Stalls
 
 
 def test_what_gets_no_further_is_stalled_since_it_became_due():

@@ -1,0 +1,296 @@
+"""What is in the topics is in ClickHouse, once, whatever happens to the worker or to ClickHouse on the way."""
+
+import json
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import closing, contextmanager
+
+import polars as pl
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from filelock import FileLock
+
+from bench.jobs import WAREHOUSE, fresh
+from deploy.embedded.preflight import free_ports
+from deploy.embedded.stack import LocalStack, on_free_ports
+from schemas.catalog import ALERTS, CONTRACTS, DEAD_LETTERS, LATE, READINGS, WINDOWS
+from schemas.registry import Registry
+from schemas.rejects import Reason
+from schemas.wire import encode
+from streams.clickhouse import ClickHouse
+from tests.integration import clickhouse_server
+from tests.integration.line import Topics, Worker, wait
+
+SENSORS = ["temperature", "pressure", "vibration", "current", "voltage", "humidity"]
+YEAR_2150 = 5_680_281_600_000
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory):
+    with LocalStack(on_free_ports(tmp_path_factory.mktemp("warehouse")), ("kafka", "registry")) as stack:
+        yield stack.settings
+
+
+@pytest.fixture
+def topics(kafka):
+    fresh(kafka, WAREHOUSE, keep_readings=False)
+    with closing(Topics(kafka, WAREHOUSE.group)) as topics:
+        yield topics
+
+
+@pytest.fixture
+def settings(kafka, tmp_path, topics):
+    """Settings of a warehouse of the test's own; its database is under `data`, its lock tells other sessions not to clear it away."""
+    with FileLock(tmp_path / "stack.lock"):
+        yield kafka.model_copy(update={"data": tmp_path})
+
+
+class Server:
+    """ClickHouse as a server; see `clickhouse_server.py`."""
+
+    def __init__(self, data):
+        self.data = data
+        (self.port,) = free_ports(1)
+        self.dsn = f"clickhouse://127.0.0.1:{self.port}/default"
+
+    @contextmanager
+    def running(self):
+        command = [sys.executable, clickhouse_server.__file__, str(self.port), str(self.data / "server")]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            wait(self._answers, lambda: "the server does not answer")
+            yield self
+        finally:
+            self.process.kill()
+            self.process.wait()
+
+    def _answers(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+def worker(settings):
+    return Worker(settings, settings.data, module="streams.warehouse")
+
+
+def finish(settings, topics, running=None):
+    """Let a worker read to the end, and stop it as an operator does."""
+    with running or worker(settings) as running:
+        for topic in CONTRACTS:
+            topics.wait_until_read(running, topic)
+        assert running.stop() == 0, running.tail()
+
+
+def rows(settings, table, what="*", final="FINAL"):
+    with closing(ClickHouse(settings.clickhouse, settings.data / "clickhouse")) as clickhouse:
+        return clickhouse.query(f"SELECT {what} FROM {table} {final} ORDER BY ALL")
+
+
+def readings(count, devices=50, start=None):
+    """Of so many devices in turn, a millisecond apart, the last one now."""
+    start = start or int(time.time() * 1000) - count
+    number = pl.int_range(count, eager=True)
+    return pl.DataFrame(
+        {
+            "device_id": pl.select(pl.format("press-{}", number % devices)).to_series(),
+            "sensor_type": pl.Series(SENSORS).gather(number % 6),
+            "value": 1.0 + (number % 400) / 10 + 189 * (number % 6 == 4).cast(pl.Int64),
+            "timestamp": start + number,
+            "location": pl.repeat("hall-1", count, eager=True),
+            "metadata": pl.Series([{"production_line": "line-1", "shift": "early"}] * count, dtype=READINGS.codec.columns["metadata"]),
+        }
+    )
+
+
+def produce(kafka, contract, frame, *, values=None, key=None):
+    """Write a topic as its producers do."""
+    schema_id = Registry(kafka.registry, kafka.data / "test-schemas").register(contract)
+    producer = Producer({"bootstrap.servers": kafka.kafka, "partitioner": "murmur2_random", "compression.type": "snappy", "log_level": 0})
+    keys = frame[key or contract.key].cast(pl.Binary).to_list()
+    failed = []
+    for key_, value in zip(keys, values or encode(contract.codec, schema_id, frame), strict=True):
+        producer.produce(contract.topic, value, key_, on_delivery=lambda error, _: failed.append(error) if error else None)
+        if len(producer) > 50_000:
+            producer.poll(0.1)
+    assert producer.flush(60) == 0
+    assert not failed
+
+
+def sample(contract, count, **fields):
+    """Rows of a contract, told apart by their device, offset and event time."""
+    now = int(time.time() * 1000)
+    values = {pl.String: "x", pl.Binary: b"\x00\xff", pl.Float64: 0.5, pl.Boolean: False, pl.Int32: 60, pl.Int64: now}
+    row = {name: values.get(dtype) for name, dtype in contract.codec.columns.items()} | fields
+    own = {"device_id": "press-{}", "alert_id": "alert-{}"}
+    table = [
+        {name: own[name].format(n) if name in own else n if name == "offset" else value for name, value in row.items()}
+        for n in range(count)
+    ]
+    return pl.DataFrame(table, contract.codec.columns)
+
+
+def stored_as(frame):
+    return frame.select("device_id", "sensor_type", "value", pl.col("timestamp").cast(pl.Int64)).sort(pl.all())
+
+
+def assert_stored(settings, expected):
+    ours = stored_as(rows(settings, "readings", "device_id, sensor_type, value, toUnixTimestamp64Milli(timestamp) AS timestamp"))
+    assert ours.height == expected.height
+    assert ours.equals(stored_as(expected))
+
+
+def ask(running, path):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{running.port}{path}") as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_rows_of_all_topics_are_stored_and_counted_and_acknowledged(kafka, settings, topics):
+    load = readings(5_000)
+    produce(kafka, READINGS, load)
+    others = [(WINDOWS, "device_id"), (ALERTS, "device_id"), (LATE, "device_id"), (DEAD_LETTERS, "detail")]
+    for contract, key in others:
+        produce(kafka, contract, sample(contract, 30), key=key)
+    with worker(settings) as running:
+        for topic in CONTRACTS:
+            topics.wait_until_read(running, topic)
+        wait(lambda: ask(running, "/ready")[0] == 200, lambda: f"not ready: {ask(running, '/ready')}", worker=running)
+        _, counts = ask(running, "/warehouse/counts")
+        assert running.stop() == 0, running.tail()
+    assert counts["rows"] == {"readings": 5_000, "windows": 30, "alerts": 30, "late_records": 30, "dead_letters": 30}
+    assert counts["ledger"][READINGS.topic] == {"received": 5_000, "stored": 5_000}
+    assert_stored(settings, load)
+    for contract, _ in others:
+        names = [
+            f"{f'hex({name})' if dtype == pl.Binary else name} AS c{n}" for n, (name, dtype) in enumerate(contract.codec.columns.items())
+        ]
+        assert rows(settings, contract.sink, ", ".join(names)).height == 30
+
+
+def test_what_is_repeated_and_what_is_read_again_is_one_row(kafka, settings, topics):
+    load, window, alerts = readings(5_000), sample(WINDOWS, 1), sample(ALERTS, 3)
+    produce(kafka, READINGS, pl.concat([load, load.head(1_000)]))
+    revisions = [window.with_columns(revision=pl.lit(n, pl.Int64), mean=pl.lit(float(n))) for n in (2, 3, 1)]
+    produce(kafka, WINDOWS, pl.concat(revisions))
+    produce(kafka, ALERTS, pl.concat([alerts, alerts]))
+    finish(settings, topics)
+    first = rows(settings, "readings")
+    topics.consumer.commit(
+        offsets=[TopicPartition(c.topic, p, 0) for c in CONTRACTS.values() for p in range(c.partitions)], asynchronous=False
+    )
+    finish(settings, topics)
+    assert_stored(settings, load)
+    assert rows(settings, "readings").equals(first)
+    assert rows(settings, "windows", "mean")["mean"].to_list() == [3.0]
+    assert rows(settings, "alerts").height == 3
+
+
+def test_killed_in_mid_load_it_stores_every_row_once(kafka, settings, topics):
+    load = readings(600_000, devices=1_000)
+    produce(kafka, READINGS, load)
+    for _ in range(3):
+        with worker(settings) as running:
+            before = topics.committed()
+            wait(lambda before=before: topics.committed() != before, lambda: "nothing is committed", worker=running)
+            time.sleep(random.uniform(0, 1))
+            running.kill()
+    finish(settings, topics)
+    assert_stored(settings, load)
+
+
+def test_rows_that_clickhouse_refuses_are_dead_lettered_and_all_others_stored(kafka, settings, topics):
+    produce(kafka, WINDOWS, sample(WINDOWS, 3_000))
+    produce(kafka, WINDOWS, sample(WINDOWS, 2, window_start=YEAR_2150))
+    produce(kafka, WINDOWS, sample(WINDOWS, 3_000, sensor_type="y"))
+    with worker(settings) as running:
+        topics.wait_until_read(running, WINDOWS.topic)
+        topics.wait_until_read(running, DEAD_LETTERS.topic)
+        _, counts = ask(running, "/warehouse/counts")
+        assert running.stop() == 0, running.tail()
+    assert counts["ledger"][WINDOWS.topic] == {"received": 6_002, "stored": 6_000, f"rejected/{Reason.SINK_REFUSED}": 2}
+    assert rows(settings, "windows").height == 6_000
+    letters = rows(settings, "dead_letters", "reason, topic, detail, stored_at > now() - 600 AS new")
+    assert letters.select("reason", "topic", "new").rows() == [(Reason.SINK_REFUSED, WINDOWS.topic, True)] * 2
+    assert all("window_start_in_range" in detail for detail in letters["detail"])
+
+
+def test_garbage_is_dead_lettered_unless_the_factory_worker_does_so(kafka, settings, topics):
+    windows = sample(WINDOWS, 5)
+    produce(kafka, WINDOWS, windows, values=[b"garbage"] * 5)
+    produce(kafka, WINDOWS, windows)
+    produce(kafka, READINGS, readings(5), values=[b"garbage"] * 5)
+    finish(settings, topics)
+    assert rows(settings, "windows").height == 5
+    assert rows(settings, "readings").height == 0
+    letters = rows(settings, "dead_letters", "reason, topic, hex(value) AS value")
+    assert letters.rows() == [(Reason.BAD_MAGIC, WINDOWS.topic, b"garbage".hex().upper())] * 5
+
+
+def test_while_clickhouse_is_away_nothing_is_acknowledged_and_once_it_is_found_every_row_arrives(kafka, settings, topics):
+    load = readings(300_000)
+    produce(kafka, READINGS, load)
+    server = Server(settings.data)
+    elsewhere = settings.model_copy(update={"clickhouse": f"clickhouse://127.0.0.1:{free_ports(1)[0]}/default"})
+    with worker(elsewhere) as running:
+        running.wait_for("clickhouse_awaited table=readings")
+        status, ready = ask(running, "/ready")
+        assert status == 503
+        assert not ready["checks"]["clickhouse"]["ok"]
+        assert running.stop() == 0, running.tail()
+        assert "left_unstored table=readings" in running.log.read_text()
+    assert set(topics.committed().values()) == {0}
+    there = settings.model_copy(update={"clickhouse": server.dsn})
+    with server.running():
+        finish(there, topics)
+        assert_stored(there, load)
+
+
+def test_clickhouse_killed_suspended_and_started_again_holds_the_worker_up_and_loses_nothing(kafka, settings, topics):
+    load = readings(400_000)
+    server = Server(settings.data)
+    there = settings.model_copy(update={"clickhouse": server.dsn})
+    with worker(there) as running:
+        with server.running():
+            produce(kafka, READINGS, load.head(200_000))
+            wait(lambda: any(topics.committed().values()), lambda: "nothing is committed", worker=running)
+        produce(kafka, READINGS, load.tail(200_000))
+        running.wait_for("clickhouse_awaited table=readings")
+        with server.running():
+            server.process.send_signal(signal.SIGSTOP)
+            time.sleep(3)
+            server.process.send_signal(signal.SIGCONT)
+            finish(there, topics, running)
+            assert_stored(there, load)
+
+
+def test_two_workers_share_a_server_and_one_finishes_what_the_other_was_killed_at(kafka, settings, topics):
+    load = readings(600_000)
+    server = Server(settings.data)
+    there = settings.model_copy(update={"clickhouse": server.dsn})
+    with server.running():
+        with worker(there) as first, worker(there) as second:
+            produce(kafka, READINGS, load.head(300_000))
+            first.wait_for("Worker ready")
+            second.wait_for("Worker ready")
+            produce(kafka, READINGS, load.tail(300_000))
+            wait(lambda: all(topics.committed().values()), lambda: f"committed {topics.committed()}", worker=first)
+            first.kill()
+            finish(there, topics, second)
+        assert_stored(there, load)
+
+
+def test_a_second_worker_of_the_embedded_engine_does_not_start(kafka, settings, topics):
+    with worker(settings) as first:
+        first.wait_for("Worker ready")
+        with worker(settings) as second:
+            assert second.process.wait(timeout=60) == 1
+            assert "second warehouse worker" in second.log.read_text()
+        assert first.stop() == 0, first.tail()
