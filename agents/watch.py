@@ -144,7 +144,9 @@ class Watch:
         readings, unfit = self.domain.prepare(frame)
         rejects += unfit
         readings = readings.with_columns(watermark=windows.stream_time(self.stream_time, "timestamp", "arrival") - spec.disorder_ms)
-        raised = alerts.judge(self.domain.rules, self.episodes, readings, origin)
+        # A machine whose clock or link is a little slow is still in danger now: historic is what windows, too, give up on.
+        timed = readings.with_columns(pl.col("watermark") - spec.lateness_ms)
+        raised = alerts.judge(self.domain.rules, self.episodes, timed, origin)
         readings = readings.with_columns(pane=spec.pane_of(pl.col("timestamp")))
         is_late = readings.select(pl.col("pane") + spec.pane_ms + spec.lateness_ms <= pl.col("watermark")).to_series()
         late = readings.filter(is_late) if is_late.any() else readings.clear()
@@ -182,7 +184,7 @@ class Watch:
         for start in expired:
             del self.panes[start]
         self.settled_to = max(self.settled_to, watermark)
-        alerts.forget(self.domain.rules, self.episodes, watermark)
+        alerts.forget(self.domain.rules, self.episodes, watermark - spec.lateness_ms)
         changed = {f"{_PANE}{start}": frame for start, frame in folded.panes.items() if start in self.panes}
         if self._episodes_changed:
             changed[_EPISODES] = alerts.to_frame(self.episodes)

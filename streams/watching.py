@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, cast
@@ -27,6 +28,8 @@ from streams.store import Store
 from tables.checkpoint import Checkpoint
 
 CHECKPOINT_SECONDS: Final = 1.0
+# How long stopping waits for the last checkpoint; without it the successor reads a second's worth again.
+STOP_SECONDS: Final = 5.0
 # Records a worker holds between two checkpoints: some 200 MB, and more than three seconds of work.
 MOST_UNSETTLED: Final = 1_000_000
 # How long a partition may be silent before its open windows are told of. Devices that report once a minute are not silent.
@@ -158,8 +161,9 @@ class Watching(Service):
         self.app.consumer.on_buffer_drop(lane.tp)
 
     async def on_stop(self) -> None:
-        """Leave nothing to be read again."""
-        await self.checkpoint()
+        """Leave nothing to be read again, if Kafka takes it in time."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.checkpoint(), STOP_SECONDS)
 
     @Service.task
     async def _checkpoints(self) -> None:

@@ -194,7 +194,7 @@ def test_what_is_repeated_and_what_is_read_again_is_one_row(kafka, settings, top
 
 
 def test_killed_in_mid_load_it_stores_every_row_once(kafka, settings, topics):
-    load = readings(600_000, devices=1_000)
+    load = readings(300_000, devices=1_000)
     produce(kafka, READINGS, load)
     for _ in range(3):
         with worker(settings) as running:
@@ -254,14 +254,14 @@ def test_while_clickhouse_is_away_nothing_is_acknowledged_and_once_it_is_found_e
 
 
 def test_clickhouse_killed_suspended_and_started_again_holds_the_worker_up_and_loses_nothing(kafka, settings, topics):
-    load = readings(400_000)
+    load = readings(200_000)
     server = Server(settings.data)
     there = settings.model_copy(update={"clickhouse": server.dsn})
     with worker(there) as running:
         with server.running():
-            produce(kafka, READINGS, load.head(200_000))
+            produce(kafka, READINGS, load.head(100_000))
             wait(lambda: any(topics.committed().values()), lambda: "nothing is committed", worker=running)
-        produce(kafka, READINGS, load.tail(200_000))
+        produce(kafka, READINGS, load.tail(100_000))
         running.wait_for("clickhouse_awaited table=readings")
         with server.running():
             server.process.send_signal(signal.SIGSTOP)
@@ -272,15 +272,15 @@ def test_clickhouse_killed_suspended_and_started_again_holds_the_worker_up_and_l
 
 
 def test_two_workers_share_a_server_and_one_finishes_what_the_other_was_killed_at(kafka, settings, topics):
-    load = readings(600_000)
+    load = readings(300_000)
     server = Server(settings.data)
     there = settings.model_copy(update={"clickhouse": server.dsn})
     with server.running():
         with worker(there) as first, worker(there) as second:
-            produce(kafka, READINGS, load.head(300_000))
+            produce(kafka, READINGS, load.head(150_000))
             first.wait_for("Worker ready")
             second.wait_for("Worker ready")
-            produce(kafka, READINGS, load.tail(300_000))
+            produce(kafka, READINGS, load.tail(150_000))
             wait(lambda: all(topics.committed().values()), lambda: f"committed {topics.committed()}", worker=first)
             first.kill()
             finish(there, topics, second)
