@@ -58,8 +58,9 @@ def write_block(codec: Codec, schema_id: int, body: pa.RecordBatch) -> list[byte
     for column, name in zip(body.columns, body.schema.names, strict=True):
         if _null_within(column, codec.fields[name]["type"]):
             raise ValueError(f"{name} has a null where none may be")
-    magic = pa.array(np.zeros(body.num_rows, bool))
-    schema_ids = pa.array(np.full(body.num_rows, schema_id, ">u4").view("<f4"))
+    # from buffers, as pyarrow imports pandas with the first value it converts, which takes a second
+    magic = pa.Array.from_buffers(pa.bool_(), body.num_rows, [None, pa.py_buffer(bytes(body.num_rows // 8 + 1))])
+    schema_ids = pa.Array.from_buffers(pa.float32(), body.num_rows, [None, pa.py_buffer(schema_id.to_bytes(4) * body.num_rows)])
     columns = map(_as_type, [magic, schema_ids, *body.columns], codec.framed_arrow.types)
     framed = pa.RecordBatch.from_arrays(list(columns), schema=codec.framed_arrow)
     written: list[bytes] = pyruhvro.serialize_record_batch(framed, codec.framed, 1)[0].to_pylist()

@@ -1,7 +1,7 @@
 from types import SimpleNamespace
 
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.batches import Batch
@@ -21,6 +21,7 @@ PIECES = st.lists(st.builds(piece, st.integers(0, 3), st.sets(st.integers(0, 30)
 )
 
 
+@settings(deadline=None)
 @given(PIECES)
 def test_halves_are_all_rows_in_order_in_two_parts_that_are_not_empty(pieces):
     first, second = halves(pieces)
@@ -29,6 +30,7 @@ def test_halves_are_all_rows_in_order_in_two_parts_that_are_not_empty(pieces):
     assert together([*first, *second]).equals(together(pieces))
 
 
+@settings(deadline=None)
 @given(PIECES)
 def test_halving_ends_with_every_row_alone(pieces):
     alone, rest = [], [pieces]
@@ -41,6 +43,7 @@ def test_halving_ends_with_every_row_alone(pieces):
     assert together(alone).equals(together(pieces))
 
 
+@settings(deadline=None)
 @given(PIECES)
 def test_an_insert_and_its_halves_have_different_tokens_which_are_the_same_when_read_again(pieces):
     first, second = halves(pieces)
