@@ -46,7 +46,7 @@ class Domain:
     rules: Sequence[Rule]
     windowing: Windowing
     prepare: Callable[[pl.DataFrame], tuple[pl.DataFrame, list[Reject]]]
-    """The decoded `fields` with `row`, `offset`, `key` and `arrival` (Kafka timestamp, ms) → readings and rejects.
+    """The decoded `fields` with `row`, `key` and `arrival` (Kafka timestamp, ms) → readings and rejects.
 
     Readings keep those columns and have `device_id`, `subject`, `value` and `timestamp`, and whatever the rules look at.
     """
@@ -128,14 +128,12 @@ class Watch:
         decoded = decode(values, self.domain.codec, writers, missing)
         if decoded.unknown:
             return decoded.unknown
-        rows = decoded.frame["row"].to_numpy()
-        frame = decoded.frame.select(
-            *self.domain.fields,
-            pl.Series("row", rows + skip, dtype=pl.UInt32),
-            pl.Series("offset", batch.offsets, dtype=pl.Int64).gather(rows + skip),
-            pl.Series("key", batch.keys, dtype=pl.Binary).gather(rows + skip),
-            pl.Series("arrival", batch.timestamps, dtype=pl.Int64).gather(rows + skip),
-        )
+        rows = decoded.frame["row"] + skip
+        key = pl.Series("key", batch.keys, dtype=pl.Binary)
+        arrival = pl.Series("arrival", batch.timestamps, dtype=pl.Int64)
+        if len(rows) < len(batch.offsets):
+            key, arrival = key.gather(rows), arrival.gather(rows)
+        frame = decoded.frame.select(*self.domain.fields, rows, key, arrival)
         rejects = [Reject(r.row + skip, r.reason, r.detail) for r in decoded.rejects]
         return self._judge(batch, frame, rejects, received=len(values))
 
@@ -160,7 +158,8 @@ class Watch:
         self._unfolded.append(timely.select(*spec.keys, "value", "timestamp", "pane"))
         self._unfolded_rows += received
         self._episodes_changed |= raised.height > 0
-        return Observed(raised, rejects, late)
+        offsets = pl.Series("offset", [batch.offsets[row] for row in late["row"]], dtype=pl.Int64)
+        return Observed(raised, rejects, late.with_columns(offsets))
 
     def crashed(self, batch: Records, error: Exception) -> Observed:
         """Reject every record of a batch on which a rule raised: the log tells where, the dead letters keep the data."""

@@ -41,7 +41,9 @@ class Batch:
         self.keys += [r.key for r in records]
         self.values += [r.value for r in records]
         self.timestamps += [r.timestamp for r in records]
-        self.offsets += [r.offset for r in records]
+        first, last = records[0].offset, records[-1].offset
+        # only a compacted topic has gaps
+        self.offsets += range(first, last + 1) if last - first + 1 == len(records) else [r.offset for r in records]
 
     def split(self, records: int) -> tuple["Batch", "Batch"]:
         """The first `records` of the batch, and the rest."""
@@ -98,7 +100,8 @@ class BatchRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka 
                 records = list(kafka_batch)
                 if kafka_batch.base_offset < self.next_fetch_offset:  # Kafka sends its batches whole
                     records = [r for r in records if r.offset >= self.next_fetch_offset]
-                batch.extend(records)
+                if records:
+                    batch.extend(records)
                 while len(batch) >= (limit := BATCH_TOPICS.limit(*self._tp)):
                     head, batch = batch.split(limit)
                     self.next_fetch_offset = head.last + 1

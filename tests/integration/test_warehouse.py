@@ -194,9 +194,9 @@ def test_what_is_repeated_and_what_is_read_again_is_one_row(kafka, settings, top
 
 
 def test_killed_in_mid_load_it_stores_every_row_once(kafka, settings, topics):
-    load = readings(300_000, devices=1_000)
-    produce(kafka, READINGS, load)
-    for _ in range(3):
+    load = readings(450_000, devices=1_000)
+    for part in load.iter_slices(150_000):
+        produce(kafka, READINGS, part)
         with worker(settings) as running:
             before = topics.committed()
             wait(lambda before=before: topics.committed() != before, lambda: "nothing is committed", worker=running)
