@@ -1,5 +1,6 @@
 """Kafka record batches taken whole from aiokafka's fetcher: one object per poll and partition, not one per record."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -57,6 +58,7 @@ class BatchTopics:
 
     def __init__(self) -> None:
         self._limits: dict[tuple[str, int], int] = {}
+        self._rests: dict[tuple[str, int], float] = {}
         self._names: set[str] = set()
 
     def declare(self, topic: str) -> None:
@@ -74,6 +76,14 @@ class BatchTopics:
     def pace(self, topic: str, partition: int, records: int) -> None:
         """Bound the partition's batches: as each poll takes one of each partition, they then share the processor by time."""
         self._limits[topic, partition] = max(1, min(records, MAX_RECORDS))
+
+    def rest(self, topic: str, partition: int, seconds: float) -> None:
+        """Let other partitions that have records go first for so long."""
+        self._rests[topic, partition] = time.monotonic() + seconds
+
+    def rests(self, topic: str, partition: int) -> bool:
+        """Whether the partition lets others go first."""
+        return self._rests.get((topic, partition), 0) > time.monotonic()
 
 
 BATCH_TOPICS: Final = BatchTopics()

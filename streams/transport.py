@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, MutableSet
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
@@ -19,6 +19,12 @@ from streams.producer import Producer as BulkProducer
 # aiokafka has no seam for how a fetch is unpacked; for topics not declared as batch topics these classes do what their parents do.
 fetcher.PartitionRecords = BatchRecords
 fetcher.FetchResult = OneBatch
+
+# How long the broker may hold a fetch that finds nothing. aiokafka asks a broker one thing at a time: while it waits for partitions
+# without traffic, those whose records are used up wait with them.
+FETCH_WAIT_MS: Final = 50
+# How soon a partition that was held up is read again while the others have nothing to read; Faust takes a second.
+HELD_SECONDS: Final = 0.05
 
 
 class InFlight(MutableSet[Message]):
@@ -72,6 +78,11 @@ class InFlight(MutableSet[Message]):
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's consumer thread, whose failed commit is an answer and not the end of the worker."""
 
+    def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401  # aiokafka is untyped
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001  # Faust has no setting for its 1,500
+        return consumer
+
     async def _fetch_records(
         self,
         consumer: Any,  # noqa: ANN401  # aiokafka is untyped
@@ -85,7 +96,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """
         fetcher = consumer._fetcher  # noqa: SLF001  # as the parent does
         waiting = fetcher._records  # noqa: SLF001
-        for tp in [tp for tp in waiting if tp.topic in BATCH_TOPICS and tp in active_partitions]:
+        ready = [tp for tp in waiting if tp.topic in BATCH_TOPICS and tp in active_partitions]
+        for tp in sorted(ready, key=lambda tp: BATCH_TOPICS.rests(*tp)):
             taken = await super()._fetch_records(consumer, {tp}, 0, max_records)
             if tp in waiting:
                 waiting.move_to_end(tp)
@@ -126,6 +138,7 @@ class Consumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # Faust's own signature
         super().__init__(*args, **kwargs)
         self._unacked_messages = InFlight()
+        self._parked: set[TP] = set()
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -157,6 +170,29 @@ class Consumer(driver.Consumer):
         """Offset the broker confirmed; None before the first commit."""
         return self._committed_offset[tp]
 
+    def park(self, tp: TP) -> None:
+        """Read no more of a partition for now, without throwing away what is fetched of it, as `pause_partitions` would."""
+        self._parked.add(tp)
+        self.on_buffer_full(tp)
+
+    def unpark(self, tp: TP) -> None:
+        """Read the partition again."""
+        self._parked.discard(tp)
+        self.on_buffer_drop(tp)
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Called by Faust when an agent's queue has room again."""
+        if tp not in self._parked:
+            super().on_buffer_drop(tp)
+
+    async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ANN401, ASYNC109  # the parent's signature
+        if not self.flow_active or not self._buffered_partitions:
+            return await super()._wait_next_records(timeout)
+        if self._get_active_partitions():
+            return await super()._wait_next_records(HELD_SECONDS)
+        await asyncio.sleep(HELD_SECONDS)
+        return {}, set()
+
     async def on_task_error(self, exc: BaseException) -> None:
         """Stop the worker when an agent raised: Faust would start it again behind the batch it failed on."""
         await self.app.crash(exc)
@@ -164,6 +200,8 @@ class Consumer(driver.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Forget what was delivered: whoever gets the partitions starts at the committed offset."""
         self._unacked_messages.forget(self._unacked_messages.partitions())
+        self._parked.clear()
+        self._buffered_partitions.clear()
         await super().on_partitions_revoked(revoked)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:

@@ -25,6 +25,7 @@ from streams.batches import BATCH_TOPICS, Batch
 from streams.collector import of_watching
 from streams.settings import settings
 from streams.store import Store
+from streams.transport import Consumer
 from tables.checkpoint import Checkpoint
 
 CHECKPOINT_SECONDS: Final = 1.0
@@ -34,10 +35,12 @@ STOP_SECONDS: Final = 5.0
 MOST_UNSETTLED: Final = 1_000_000
 # How long a partition may be silent before its open windows are told of. Devices that report once a minute are not silent.
 IDLE_SECONDS: Final = 90.0
-# What one batch may take of the processor before the next partition has its turn; and of a batch that is mostly rejects, so that
-# a flood of garbage on one of four partitions costs the other three less than a fifth.
+# What one batch may take of the processor before the next partition has its turn; less of a batch that is mostly rejects.
 TURN_SECONDS: Final = 0.03
 REJECTS_TURN_SECONDS: Final = 0.01
+# What partitions of mostly rejects may take of the processor while others have records: a flood of garbage on one of four costs the
+# other three less than a fifth, what its letters cost Kafka included.
+REJECTS_SHARE: Final = 0.1
 # What a batch costs whatever it holds.
 OVERHEAD_SECONDS: Final = 0.002
 
@@ -128,10 +131,17 @@ class Watching(Service):
         if observed.late.height:
             await self.app.send_frame(LATE, late_records(batch, observed.late))
         self.app.metrics.batch(self.domain.name, len(batch), time.perf_counter() - started)
-        turn = REJECTS_TURN_SECONDS if 2 * len(observed.rejects) > len(batch) else TURN_SECONDS
-        cost = max(time.perf_counter() - started - OVERHEAD_SECONDS, 1e-6) / len(batch)
-        BATCH_TOPICS.pace(batch.topic, batch.partition, int(turn / cost))
+        self._pace(batch, len(observed.rejects), time.perf_counter() - started)
         return frozenset()
+
+    def _pace(self, batch: Batch, rejects: int, seconds: float) -> None:
+        """Bound the partition's next batches by what this one took."""
+        turn = TURN_SECONDS
+        if 2 * rejects > len(batch):
+            turn = REJECTS_TURN_SECONDS
+            BATCH_TOPICS.rest(batch.topic, batch.partition, seconds * (1 / REJECTS_SHARE - 1))
+        cost = max(seconds - OVERHEAD_SECONDS, 1e-6) / len(batch)
+        BATCH_TOPICS.pace(batch.topic, batch.partition, int(turn / cost))
 
     def _judge(self, watch: Watch, batch: Batch) -> Observed | frozenset[int]:
         writers = self.app.writers
@@ -145,8 +155,7 @@ class Watching(Service):
 
     def _park(self, lane: Lane, event: EventT[Any]) -> None:
         lane.parked.append(event)
-        # Not `pause_partitions`, which throws away what is fetched and not yet delivered.
-        self.app.consumer.on_buffer_full(lane.tp)
+        cast(Consumer, self.app.consumer).park(lane.tp)
 
     async def _unpark(self, lane: Lane, unknown: Set[int]) -> None:
         while True:
@@ -158,7 +167,8 @@ class Watching(Service):
                 lane.parked.popleft()
             if not unknown:
                 break
-        self.app.consumer.on_buffer_drop(lane.tp)
+        if self._is_ours(lane):
+            cast(Consumer, self.app.consumer).unpark(lane.tp)
 
     async def on_stop(self) -> None:
         """Leave nothing to be read again, if Kafka takes it in time."""
