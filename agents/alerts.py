@@ -65,8 +65,8 @@ def alert_id(origin: Origin, key: Key, raised_at: int) -> str:
 def judge(rules: Sequence[Rule], episodes: Episodes, readings: pl.DataFrame, origin: Origin) -> pl.DataFrame:
     """Change the episodes by the readings, in the order of the log, and return one alert for each change.
 
-    `readings` has `device_id`, `subject`, `value`, `timestamp` (ms), `watermark` (ms, on the reading's arrival) and the rules' own
-    columns. A reading behind its watermark raises a historic alert of its own and leaves the episode as it is. Columns of the
+    `readings` has `device_id`, `subject`, `value`, `timestamp` (ms), `watermark` (ms, on arrival) and the rules' own columns.
+    A reading behind its watermark raises a historic alert of its own and leaves the episode as it is. Columns of the
     result are those of `schemas/avro/alerts.avsc`. Where a rule raises an exception no episode has changed.
     """
     conditions = evaluate(rules, readings)

@@ -38,7 +38,9 @@ class Batch:
         return self.offsets[-1]
 
     def extend(self, records: Sequence[Any]) -> None:
-        """Append aiokafka's records, a column at a time."""
+        """Append aiokafka's records, a column at a time; compaction may have left none."""
+        if not records:
+            return
         self.keys += [r.key for r in records]
         self.values += [r.value for r in records]
         self.timestamps += [r.timestamp for r in records]

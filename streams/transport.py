@@ -1,8 +1,7 @@
 """Faust's transport `batch://host:port`: batches from aiokafka, librdkafka's producer, commits that lose no record."""
 
 import asyncio
-from collections import defaultdict, deque
-from collections.abc import Awaitable, Iterable, Iterator, Mapping, MutableSet
+from collections.abc import Awaitable, Iterator, Mapping
 from typing import Any, Final, cast
 
 from aiokafka.consumer import fetcher
@@ -11,9 +10,10 @@ from aiokafka.structs import OffsetAndMetadata
 from confluent_kafka import Message as Report
 from faust.transport.drivers import aiokafka as driver
 from faust.transport.producer import Producer as FaustProducer
-from faust.types import TP, ConsumerMessage, HeadersArg, Message, RecordMetadata
+from faust.types import TP, ConsumerMessage, HeadersArg, RecordMetadata
 
 from streams.batches import BATCH_TOPICS, Batch, BatchRecords, OneBatch
+from streams.inflight import InFlight
 from streams.producer import Producer as BulkProducer
 
 # aiokafka has no seam for how a fetch is unpacked; for topics not declared as batch topics these classes do what their parents do.
@@ -25,54 +25,6 @@ fetcher.FetchResult = OneBatch
 FETCH_WAIT_MS: Final = 50
 # How soon a partition that was held up is read again while the others have nothing to read; Faust takes a second.
 HELD_SECONDS: Final = 0.05
-
-
-class InFlight(MutableSet[Message]):
-    """Messages delivered, per partition in offset order: what may be committed is what precedes the first unacknowledged.
-
-    Takes the place of Faust's WeakSet of unacknowledged messages and of its lists of acknowledged offsets, which commit past a
-    message that is still being worked on when it is the first one (faust-streaming issue 606).
-    """
-
-    def __init__(self) -> None:
-        self._queues: dict[TP, deque[Message]] = defaultdict(deque)
-        self._committable: dict[TP, int] = {}
-
-    def add(self, message: Message) -> None:
-        """Called by Faust's streams when a message is first seen."""
-        self._queues[message.tp].append(message)
-
-    def discard(self, message: Message) -> None:
-        """Nothing to do: the message's own `acked` says it."""
-
-    def committable(self, tp: TP) -> int | None:
-        """The offset to commit: that of the first unacknowledged message, or the one after the last acknowledged."""
-        queue = self._queues[tp]
-        while queue and queue[0].acked:
-            self._committable[tp] = queue.popleft().offset + 1
-        return self._committable.get(tp)
-
-    def forget(self, tps: Iterable[TP]) -> None:
-        """Drop what was delivered of revoked partitions."""
-        for tp in tps:
-            self._queues.pop(tp, None)
-            self._committable.pop(tp, None)
-
-    def partitions(self) -> list[TP]:
-        """Partitions with anything delivered."""
-        return list(self._queues)
-
-    def __contains__(self, message: object) -> bool:
-        """Whether the message was delivered and is unacknowledged."""
-        return any(m is message for m in self)
-
-    def __iter__(self) -> Iterator[Message]:
-        """The unacknowledged messages."""
-        return (m for queue in list(self._queues.values()) for m in list(queue) if not m.acked)
-
-    def __len__(self) -> int:
-        """How many messages are unacknowledged."""
-        return sum(1 for _ in self)
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -186,12 +138,14 @@ class Consumer(driver.Consumer):
             super().on_buffer_drop(tp)
 
     async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ANN401, ASYNC109  # the parent's signature
-        if not self.flow_active or not self._buffered_partitions:
-            return await super()._wait_next_records(timeout)
-        if self._get_active_partitions():
-            return await super()._wait_next_records(HELD_SECONDS)
-        await asyncio.sleep(HELD_SECONDS)
-        return {}, set()
+        """What comes next, and None for "deliver all of it": Faust drops what is taken of a partition that is paused meanwhile."""
+        if self.flow_active and self._buffered_partitions:
+            timeout = HELD_SECONDS
+            if not self._get_active_partitions():
+                await asyncio.sleep(timeout)
+                return {}, None
+        records, _ = await super()._wait_next_records(timeout)
+        return records, None
 
     async def on_task_error(self, exc: BaseException) -> None:
         """Stop the worker when an agent raised: Faust would start it again behind the batch it failed on."""

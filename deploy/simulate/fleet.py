@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from agents.factory.sensors import LIMITS, SENSORS
+from agents.factory.sensors import LIMITS
 
 PLANTS: Final = 5
 LINES: Final = 4  # production lines in a plant, each in a hall
@@ -53,7 +53,7 @@ def fleet(devices: int, seed: int) -> pl.DataFrame:
     channels = machines.join(pl.DataFrame(NORMALS), how="cross").join(LIMITS, on="sensor_type", how="left", maintain_order="left")
     count = channels.height
     degrading = min(devices, max(PLANTS, round(DEGRADING * devices)))
-    worn = rng.choice(devices, degrading, replace=False) * len(SENSORS) + rng.integers(len(SENSORS), size=degrading)
+    worn = rng.choice(devices, degrading, replace=False) * len(NORMALS) + rng.integers(len(NORMALS), size=degrading)
     wear_seconds = np.full(count, np.nan)
     wear_seconds[worn] = np.geomspace(*WEAR_SECONDS, degrading)
     return channels.with_columns(

@@ -50,7 +50,7 @@ def topic():
 
 @pytest.fixture
 def url(stack):
-    return settings().registry
+    return stack.settings.registry
 
 
 @pytest.fixture
@@ -163,6 +163,7 @@ def test_known_ids_flow_while_the_registry_is_down_and_unknown_ones_wait(url, to
 def schemas_command(stack, tmp_path, monkeypatch):
     """Runs `headrace schemas` on a catalogue of the given contracts."""
     monkeypatch.setattr(settings(), "data", tmp_path)
+    monkeypatch.setattr(settings(), "registry", stack.settings.registry)
 
     def run(*arguments, contracts):
         monkeypatch.setattr(deploy.schemas_commands, "CONTRACTS", {contract.topic: contract for contract in contracts})

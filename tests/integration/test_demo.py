@@ -1,0 +1,62 @@
+"""`headrace demo`, as `make demo FOR=60` runs it, and as a person stops it."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deploy.embedded import processes
+from deploy.embedded.stack import on_free_ports
+
+HEADRACE = str(Path(sys.executable).with_name("headrace"))
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    return on_free_ports(tmp_path_factory.mktemp("demo"))
+
+
+def demo(settings, *options):
+    environment = settings.environment()
+    return subprocess.Popen([HEADRACE, "demo", *options], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def stored(output):
+    return int(re.search(r"ClickHouse rows: .*'readings': (\d+)", output)[1])
+
+
+@pytest.mark.timeout(400)
+def test_a_demo_of_a_minute_shows_everything_and_a_second_start_keeps_the_data(settings):
+    process = demo(settings, "--for", "60")
+    first, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, first
+    assert "WRONG" not in first
+    assert not processes.find(settings.data)
+    process = demo(settings)
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("gateway: "):
+            break
+    time.sleep(8)
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, "".join(lines) + rest
+    assert stored(rest) > stored(first)
+    assert not processes.find(settings.data)
+
+
+def test_a_demo_ends_with_the_reason_when_a_worker_dies(settings):
+    process = demo(settings)
+    for line in process.stdout:
+        if line.startswith("gateway: "):
+            break
+    processes.find(settings.data)["factory"].kill()
+    rest, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, rest
+    assert "factory was killed" in rest
+    assert not processes.find(settings.data)
