@@ -16,7 +16,7 @@ demo: $(READY) ## Run everything with simulated plants, live in the terminal (FO
 	$(BIN)/headrace demo $(if $(FOR),--for $(FOR))
 
 test: check ## Run the checks and every test
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(READY) ## Lint, formatting and types
 	$(BIN)/ruff check

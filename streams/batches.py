@@ -107,6 +107,8 @@ class BatchRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka 
         while self._records.has_next():
             kafka_batch = self._records.next_batch()
             if self._check_crcs and not kafka_batch.validate_crc():
+                if batch:  # or the position would be moved past what was gathered
+                    yield batch
                 raise CorruptRecordException(f"Invalid CRC - {self._tp}")
             if not self._is_skipped(kafka_batch):
                 records = list(kafka_batch)

@@ -20,7 +20,7 @@ from mode import Service
 from agents.letters import dead_letters, late_records
 from agents.watch import Domain, Observed, Watch
 from schemas.catalog import ALERTS, DEAD_LETTERS, LATE, Contract
-from streams.assembly import App
+from streams.assembly import BREATH_SECONDS, App
 from streams.batches import BATCH_TOPICS, Batch
 from streams.collector import of_watching
 from streams.settings import settings
@@ -197,7 +197,7 @@ class Watching(Service):
             for lane in list(self.lanes.values()):
                 if lane.observed:
                     staged.append(await self._settle(lane))
-                    await asyncio.sleep(0)  # a batch that has come meanwhile goes first
+                    await asyncio.sleep(BREATH_SECONDS)
                 elif not lane.idle and time.monotonic() - lane.active_at > IDLE_SECONDS:
                     lane.idle = True
                     await self.app.send_frame(self._windows, lane.watch.idle())

@@ -51,7 +51,7 @@ def test_kill_9_at_20_random_instants_changes_nothing(kafka, topics, tmp_path):
 
 @pytest.mark.timeout(300)
 def test_a_worker_stopped_past_its_session_does_not_overwrite_its_successor(kafka, topics, tmp_path):
-    load = simulate(kafka, "--devices", 500, "--rate", 20_000, "--for", 45, "--faults", FAULTS)
+    load = simulate(kafka, "--devices", 500, "--rate", 20_000, "--for", 35, "--faults", FAULTS)
     with Worker(kafka, tmp_path) as zombie:
         zombie.wait_for("lane_opened")
         time.sleep(3)
@@ -69,7 +69,7 @@ def test_a_worker_stopped_past_its_session_does_not_overwrite_its_successor(kafk
 
 @pytest.mark.timeout(300)
 def test_workers_joining_leaving_and_dying_change_nothing(kafka, topics, tmp_path):
-    load = simulate(kafka, "--devices", 500, "--rate", 20_000, "--for", 60, "--faults", FAULTS)
+    load = simulate(kafka, "--devices", 500, "--rate", 20_000, "--for", 45, "--faults", FAULTS)
     with Worker(kafka, tmp_path) as first:
         first.wait_for("lane_opened")
         with Worker(kafka, tmp_path) as second:
