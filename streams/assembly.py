@@ -1,7 +1,6 @@
 """A worker's Faust app: our transport and store, the settings that differ from Faust's own, and a check before it starts."""
 
 import asyncio
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, cast
@@ -23,6 +22,7 @@ from streams import transport, web
 from streams.batches import BATCH_TOPICS
 from streams.collector import of_worker
 from streams.lag import Waits
+from streams.logs import quieten
 from streams.metrics import Metrics
 from streams.producer import Producer
 from streams.settings import settings
@@ -36,8 +36,7 @@ SLICE_ROWS: Final = 2_000
 BREATH_SECONDS: Final = 0.005
 TIMEOUT_SECONDS: Final = 30
 
-# A line for each request to the registry is a flood when garbage names unknown ids.
-logging.getLogger("httpx").setLevel(logging.WARNING)
+quieten()
 
 
 class NotReady(SystemExit):

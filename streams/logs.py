@@ -1,0 +1,37 @@
+"""What others write to our log, kept to what a person can read at three in the morning."""
+
+import logging
+from typing import Final
+
+# aiokafka asks again a dozen times a second, and says so each time.
+SECONDS: Final = 10.0
+LOQUACIOUS: Final = (
+    "aiokafka.client",
+    "aiokafka.cluster",
+    "aiokafka.conn",
+    "aiokafka.consumer.fetcher",
+    "aiokafka.consumer.group_coordinator",
+)
+
+
+class Seldom(logging.Filter):
+    """Lets through one record of each place in the code in `SECONDS`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed: dict[tuple[str, int], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is that one."""
+        place = record.pathname, record.lineno
+        if record.created - self._passed.get(place, float("-inf")) < SECONDS:
+            return False
+        self._passed[place] = record.created
+        return True
+
+
+def quieten() -> None:
+    """Thin out what is repeated while Kafka is away, and leave out a line for each request to the registry."""
+    for name in LOQUACIOUS:
+        logging.getLogger(name).addFilter(Seldom())
+    logging.getLogger("httpx").setLevel(logging.WARNING)
