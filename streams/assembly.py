@@ -36,8 +36,6 @@ SLICE_ROWS: Final = 2_000
 BREATH_SECONDS: Final = 0.005
 TIMEOUT_SECONDS: Final = 30
 
-quieten()
-
 
 class NotReady(SystemExit):
     """The worker cannot start; the message says what to do. Exit code 1."""
@@ -122,6 +120,7 @@ class App(faust.App):
 
     def _prepare(self, *_: object, **__: object) -> None:
         """Before the worker starts: topics as the catalogue says, and schemas in the registry. Raises NotReady."""
+        quieten()
         changelogs = {f"{self.conf.id}-{table.name}-changelog": cast(int, table.partitions) for table in self.tables.values()}
         require_topics({contract.topic: contract.partitions for contract in (*self.reads, *self.writes)} | changelogs)
         registry = Registry(settings().registry, settings().data / "schemas")
