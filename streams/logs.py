@@ -6,7 +6,7 @@ from typing import Final
 # aiokafka asks again a dozen times a second, and says so each time.
 SECONDS: Final = 10.0
 LOQUACIOUS: Final = (
-    "aiokafka.client",
+    "aiokafka",  # its client
     "aiokafka.cluster",
     "aiokafka.conn",
     "aiokafka.consumer.fetcher",

@@ -13,12 +13,14 @@ SUMS_CHANGELOG = "transport-sums-changelog"
 
 HOLD = b"hold this batch for ever"
 FAIL = b"fail on this batch"
+LATER = b"acknowledge this batch after the broker was killed"
 FLICKER = b"pause and resume all partitions again and again"
 
 app = App("transport", web_port=6066, reads=[], writes=[])
 orders = app.topic(ORDERS, key_type=bytes, value_type=bytes)
 results = app.topic(SUMS, key_type=bytes, value_type=bytes)
-sums = app.Table("sums", default=int, partitions=PARTITIONS, key_type=bytes, value_type=int, store="memory://")
+# Behind the slashes anything: without it the URL is false, and Faust takes the app's store.
+sums = app.Table("sums", default=int, partitions=PARTITIONS, key_type=bytes, value_type=int, store="memory://sums")
 
 for partition in range(PARTITIONS):
     BATCH_TOPICS.pace(BATCHES.topic, partition, 100)  # many batches of few records
@@ -33,6 +35,9 @@ async def echo(stream):
             app.add_future(flicker())
         if FAIL in batch.values:
             raise ValueError(FAIL.decode())
+        if LATER in batch.values:
+            await asyncio.sleep(5)
+            app.log.info("acknowledged after the broker was killed")
         if HOLD not in batch.values:
             event.ack()
 
