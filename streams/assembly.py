@@ -32,8 +32,8 @@ from streams.writers import Writers
 # Encoding and queueing a slice takes 5 ms: what other partitions wait for at most.
 SLICE_ROWS: Final = 2_000
 # Between two pieces of work that can wait: a batch that came meanwhile needs several rounds of the event loop to reach its agent, and
-# 3 ms of work.
-BREATH_SECONDS: Final = 0.005
+# some milliseconds of work; a checkpoint has a second.
+BREATH_SECONDS: Final = 0.02
 TIMEOUT_SECONDS: Final = 30
 
 
