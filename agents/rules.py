@@ -35,10 +35,14 @@ class Rule:
 
 
 def evaluate(rules: Sequence[Rule], frame: pl.DataFrame) -> pl.DataFrame:
-    """All conditions in one pass: boolean columns `<rule>/raises` and `<rule>/clears`, a row for each of the frame."""
-    conditions = [
-        condition.fill_null(value=False).alias(f"{rule.name}/{kind}")
+    """All rules in one pass: columns `<rule>/raises` and `<rule>/clears` (Boolean) and `<rule>/threshold`, a row for each of the frame."""
+    columns = [
+        column.alias(f"{rule.name}/{kind}")
         for rule in rules
-        for kind, condition in (("raises", rule.raises), ("clears", rule.clears))
+        for kind, column in (
+            ("raises", rule.raises.fill_null(value=False)),
+            ("clears", rule.clears.fill_null(value=False)),
+            ("threshold", rule.threshold),
+        )
     ]
-    return frame.select(*conditions)
+    return frame.select_seq(*columns)

@@ -2,7 +2,8 @@
 
 A `Watch` is the state of one partition and a pure function of its log: no clock, no I/O. `observe` is called for every batch and
 gives what must not wait; `settle` is called for a checkpoint and gives the rest together with the state to store. Neither depends
-on how the log is cut into batches or on where checkpoints fall.
+on how the log is cut into batches or on where checkpoints fall. `cut` and `fold` are the two halves of `settle`: while one thread
+folds what was cut off, another may observe.
 """
 
 import logging
@@ -67,6 +68,20 @@ class Settled:
 
     windows: pl.DataFrame
     checkpoint: Checkpoint
+    counts: Mapping[str, int]
+    """The ledger at the checkpoint's fence."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What was observed since the cut before, and all of the state but the windows, as of `fence`."""
+
+    fence: int
+    stream_time: int
+    counts: Counter[str]
+    episodes: pl.DataFrame | None
+    """None if they are as they were at the cut before."""
+    readings: list[pl.DataFrame]
 
 
 @dataclass
@@ -84,7 +99,7 @@ class Watch:
     counts: Counter[str] = field(default_factory=Counter)
     """The ledger: `received` = `accepted` + `duplicate` + `late` + every `rejected/<reason>`."""
     panes: dict[int, pl.DataFrame] = field(default_factory=dict)
-    episodes: alerts.Episodes = field(default_factory=dict)
+    episodes: alerts.Episodes = field(default_factory=alerts.Episodes)
     ledger: Ledger = field(default_factory=Ledger)
     _unfolded: list[pl.DataFrame] = field(default_factory=list)
     _unfolded_rows: int = 0
@@ -133,7 +148,7 @@ class Watch:
         arrival = pl.Series("arrival", batch.timestamps, dtype=pl.Int64)
         if len(rows) < len(batch.offsets):
             key, arrival = key.gather(rows), arrival.gather(rows)
-        frame = decoded.frame.select(*self.domain.fields, rows, key, arrival)
+        frame = pl.DataFrame([*(decoded.frame[name] for name in self.domain.fields), rows, key, arrival])
         rejects = [Reject(r.row + skip, r.reason, r.detail) for r in decoded.rejects]
         return self._judge(batch, frame, rejects, received=len(values))
 
@@ -141,25 +156,27 @@ class Watch:
         spec, origin = self.domain.windowing, alerts.Origin(self.tenant, self.domain.name)
         readings, unfit = self.domain.prepare(frame)
         rejects += unfit
-        readings = readings.with_columns(watermark=windows.stream_time(self.stream_time, "timestamp", "arrival") - spec.disorder_ms)
-        # A machine whose clock or link is a little slow is still in danger now: historic is what windows, too, give up on.
-        timed = readings.with_columns(pl.col("watermark") - spec.lateness_ms)
-        raised = alerts.judge(self.domain.rules, self.episodes, timed, origin)
-        readings = readings.with_columns(pane=spec.pane_of(pl.col("timestamp")))
-        is_late = readings.select(pl.col("pane") + spec.pane_ms + spec.lateness_ms <= pl.col("watermark")).to_series()
-        late = readings.filter(is_late) if is_late.any() else readings.clear()
-        timely = readings.filter(~is_late) if late.height else readings
+        # One look at time for both: a machine whose clock or link is a little slow is still in danger now,
+        # so what is historic to alerts is what windows, too, give up on.
+        given_up = windows.stream_time(self.stream_time, "timestamp", "arrival") - spec.patience_ms
+        pane = spec.pane_of(pl.col("timestamp"))
+        readings = readings.with_columns_seq(watermark=given_up, pane=pane, is_late=pane + spec.pane_ms <= given_up)
+        raised = alerts.judge(self.domain.rules, self.episodes, readings, origin)
         if readings.height:
-            self.stream_time = readings["watermark"][-1] + spec.disorder_ms
+            self.stream_time = readings["watermark"][-1] + spec.patience_ms
+        late = readings.clear()
+        if readings["is_late"].any():
+            late = readings.filter("is_late").with_columns(pl.col("watermark") + spec.lateness_ms)
+            readings = readings.filter(~pl.col("is_late"))
         self.fence = max(self.fence, batch.offsets[-1] + 1)
         self.counts["received"] += received
         self.counts["late"] += late.height
         self.counts.update(f"rejected/{reject.reason}" for reject in rejects)
-        self._unfolded.append(timely.select(*spec.keys, "value", "timestamp", "pane"))
+        self._unfolded.append(pl.DataFrame([readings[name] for name in (*spec.keys, "value", "timestamp", "pane")]))
         self._unfolded_rows += received
         self._episodes_changed |= raised.height > 0
         offsets = pl.Series("offset", [batch.offsets[row] for row in late["row"]], dtype=pl.Int64)
-        return Observed(raised, rejects, late.with_columns(offsets))
+        return Observed(raised, rejects, late.hstack([offsets]))
 
     def crashed(self, batch: Records, error: Exception) -> Observed:
         """Reject every record of a batch on which a rule raised: the log tells where, the dead letters keep the data."""
@@ -170,27 +187,37 @@ class Watch:
         return Observed(pl.DataFrame(), [Reject(row, Reason.RULE_CRASHED, repr(error)) for row in rows], pl.DataFrame())
 
     def settle(self) -> Settled:
-        """Fold what was observed into the windows, close those that are due, and stage the state at the fence."""
-        spec, watermark = self.domain.windowing, self.watermark
-        readings = pl.concat(self._unfolded) if self._unfolded else _no_readings(spec)
-        self._unfolded, self._unfolded_rows = [], 0
+        """Close the windows that are due, and stage the state at the fence."""
+        return self.fold(self.cut())
+
+    def cut(self) -> Cut:
+        """Take what was observed since the last time; to be folded before the next is taken."""
+        alerts.forget(self.domain.rules, self.episodes, self.stream_time - self.domain.windowing.patience_ms)
+        episodes = alerts.to_frame(self.episodes) if self._episodes_changed else None
+        cut = Cut(self.fence, self.stream_time, self.counts.copy(), episodes, self._unfolded)
+        self._unfolded, self._unfolded_rows, self._episodes_changed = [], 0, False
+        return cut
+
+    def fold(self, cut: Cut) -> Settled:
+        """Fold what was cut off into the windows, close those that are due, and stage the state; what `observe` touches stays as it is."""
+        spec, watermark = self.domain.windowing, cut.stream_time - self.domain.windowing.disorder_ms
+        readings = pl.concat(cut.readings) if cut.readings else _no_readings(spec)
         folded = windows.fold(spec, self.panes, readings)
-        self.counts["duplicate"] += folded.duplicates
-        self.counts["accepted"] += readings.height - folded.duplicates
         self.panes |= folded.panes
         results = windows.closed(spec, self.panes, self.settled_to, watermark, readings.select(*spec.keys, "pane"))
         expired = windows.expired(spec, self.panes, watermark)
         for start in expired:
             del self.panes[start]
         self.settled_to = max(self.settled_to, watermark)
-        alerts.forget(self.domain.rules, self.episodes, watermark - spec.lateness_ms)
+        taken = Counter(accepted=readings.height - folded.duplicates, duplicate=folded.duplicates)
+        self.counts.update(taken)
         changed = {f"{_PANE}{start}": frame for start, frame in folded.panes.items() if start in self.panes}
-        if self._episodes_changed:
-            changed[_EPISODES] = alerts.to_frame(self.episodes)
-            self._episodes_changed = False
-        facts = {"stream_time": self.stream_time, "settled_to": self.settled_to, "counts": dict(self.counts)}
-        checkpoint = self.ledger.stage(self.fence, facts, changed, [f"{_PANE}{start}" for start in expired])
-        return Settled(results.with_columns(closed_by=pl.lit("watermark")), checkpoint)
+        if cut.episodes is not None:
+            changed[_EPISODES] = cut.episodes
+        counts = cut.counts + taken
+        facts = {"stream_time": cut.stream_time, "settled_to": self.settled_to, "counts": counts}
+        checkpoint = self.ledger.stage(cut.fence, facts, changed, [f"{_PANE}{start}" for start in expired])
+        return Settled(results.with_columns(closed_by=pl.lit("watermark")), checkpoint, counts)
 
     def idle(self) -> pl.DataFrame:
         """Results of the windows still open, for a partition that fell silent; state does not change."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final, cast
 
+import numpy as np
 import polars as pl
 
 from schemas.bulk import read_block, write_block
@@ -85,7 +86,8 @@ def _decode_uniform(values: Sequence[bytes | None], reader: Codec, writers: Mapp
         return None
     if block.inexact(cast(Sequence[bytes], values)):
         return None
-    frame, rejects = projection.apply(pl.DataFrame(block.body).with_row_index("row"))
+    row = pl.Series("row", np.arange(len(values), dtype=np.uint32))
+    frame, rejects = projection.apply(pl.DataFrame(block.body).insert_column(0, row))
     return Decoded(frame, rejects, frozenset())
 
 

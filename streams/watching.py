@@ -1,8 +1,8 @@
-"""A domain's watch in one worker: batches in, alerts out at once, and every second a checkpoint.
+"""A domain's watch in one worker: batches in, alerts out at once, and every second a checkpoint of each partition.
 
-take ─▶ observe ─┬▶ alerts, dead letters, late records ──┐
-                 └▶ state ── every second ─▶ settle ─┬▶ windows ─┤
-                                                     └▶ buckets ─┴▶ delivered ─▶ manifest ─▶ delivered ─▶ acknowledged
+take ─▶ observe ─┬▶ alerts, dead letters, late records ─────────────┐
+                 └▶ state ── every second ─▶ cut, fold ─┬▶ windows ─┤
+                                                        └▶ buckets ─┴▶ delivered ─▶ manifest ─▶ delivered ─▶ acknowledged
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from mode import Service
 from agents.letters import dead_letters, late_records
 from agents.watch import Domain, Observed, Watch
 from schemas.catalog import ALERTS, DEAD_LETTERS, LATE, Contract
-from streams.assembly import BREATH_SECONDS, App
+from streams.assembly import App
 from streams.batches import BATCH_TOPICS, Batch
 from streams.collector import of_watching
 from streams.settings import settings
@@ -28,6 +28,7 @@ from streams.store import Store
 from streams.transport import Consumer
 from tables.checkpoint import Checkpoint
 
+# Of one partition; the partitions take turns, as the work of a checkpoint is what alerts wait for.
 CHECKPOINT_SECONDS: Final = 1.0
 # How long stopping waits for the last checkpoint; without it the successor reads a second's worth again.
 STOP_SECONDS: Final = 5.0
@@ -56,9 +57,11 @@ class Lane:
     parked: deque[EventT[Any]] = field(default_factory=deque)
     """Waiting for schemas from the registry."""
     active_at: float = field(default_factory=time.monotonic)
+    checkpoint_at: float = field(default_factory=time.monotonic)
+    """When the latest checkpoint began."""
     idle: bool = False
-    settled: Mapping[str, int] = field(default_factory=dict)
-    """The watch's ledger as of the checkpoint being delivered."""
+    telling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held until all is sent that a batch calls for: a checkpoint in between would acknowledge what was never delivered."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """The ledger as of the latest delivered checkpoint: what a restart does not take back."""
 
@@ -88,6 +91,8 @@ class Watching(Service):
 
     async def take(self, event: EventT[Any]) -> None:
         """Observe a batch, or park it behind those of its partition that wait for a schema."""
+        if self.should_stop:  # the last checkpoint is under way; who comes next reads it
+            return
         lane = self._lane(event.message.tp)
         if lane.parked:
             self._park(lane, event)
@@ -95,7 +100,7 @@ class Watching(Service):
             self._park(lane, event)
             self.add_future(self._unpark(lane, unknown))
         while sum(lane.watch.unsettled for lane in self.lanes.values()) > MOST_UNSETTLED:
-            await self.checkpoint()
+            await self.checkpoint(max(self.lanes.values(), key=lambda lane: lane.watch.unsettled))
 
     def _lane(self, tp: TP) -> Lane:
         if tp not in self.lanes:
@@ -119,17 +124,18 @@ class Watching(Service):
         """Bring a batch into the state and send what it calls for; or return the schema ids that must be known first."""
         batch = cast(Batch, event.value)
         started = time.perf_counter()
-        observed = self._judge(lane.watch, batch)
-        if not isinstance(observed, Observed):
-            return observed
-        lane.observed.append(event)
-        lane.active_at, lane.idle = time.monotonic(), False
-        await self.app.send_frame(ALERTS, observed.alerts)
-        if observed.rejects:
-            letters = dead_letters(batch, observed.rejects)
-            await self.app.send_frame(DEAD_LETTERS, letters, letters["key"].to_list())
-        if observed.late.height:
-            await self.app.send_frame(LATE, late_records(batch, observed.late))
+        async with lane.telling:
+            observed = self._judge(lane.watch, batch)
+            if not isinstance(observed, Observed):
+                return observed
+            lane.observed.append(event)
+            lane.active_at, lane.idle = time.monotonic(), False
+            await self.app.send_frame(ALERTS, observed.alerts)
+            if observed.rejects:
+                letters = dead_letters(batch, observed.rejects)
+                await self.app.send_frame(DEAD_LETTERS, letters, letters["key"].to_list())
+            if observed.late.height:
+                await self.app.send_frame(LATE, late_records(batch, observed.late))
         self.app.metrics.batch(self.domain.name, len(batch), time.perf_counter() - started)
         self._pace(batch, len(observed.rejects), time.perf_counter() - started)
         return frozenset()
@@ -173,15 +179,18 @@ class Watching(Service):
     async def on_stop(self) -> None:
         """Leave nothing to be read again, if Kafka takes it in time."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.checkpoint(), STOP_SECONDS)
+            async with asyncio.timeout(STOP_SECONDS):
+                for lane in list(self.lanes.values()):
+                    await self.checkpoint(lane)
 
     @Service.task
     async def _checkpoints(self) -> None:
         while not self.should_stop:
-            await self.sleep(CHECKPOINT_SECONDS)
+            await self.sleep(CHECKPOINT_SECONDS / max(1, len(self.lanes)))
             if self.app.flow_control.is_active() and not self.app.in_recovery:
                 self._open_lanes()
-                await self.checkpoint()
+                if self.lanes:
+                    await self.checkpoint(min(self.lanes.values(), key=lambda lane: lane.checkpoint_at))
 
     def _open_lanes(self) -> None:
         """Have a lane for every assigned partition: one without traffic may have windows that wait to be told of."""
@@ -189,42 +198,38 @@ class Watching(Service):
             if tp.topic == self._source.topic:
                 self._lane(tp)
 
-    async def checkpoint(self) -> None:
+    async def checkpoint(self, lane: Lane) -> None:
         """Deliver what the state accounts for, then the state, and only then acknowledge what it is the state of."""
         async with self._checkpointing:
-            started = time.perf_counter()
-            staged = []
-            for lane in list(self.lanes.values()):
-                if lane.observed:
-                    staged.append(await self._settle(lane))
-                    await asyncio.sleep(BREATH_SECONDS)
-                elif not lane.idle and time.monotonic() - lane.active_at > IDLE_SECONDS:
-                    lane.idle = True
-                    await self.app.send_frame(self._windows, lane.watch.idle())
-            if not staged:
-                return
-            await self.app.producer.flush()
-            for lane, checkpoint, _ in staged:
-                await self._write(lane, [checkpoint.manifest])
-            await self.app.producer.flush()
-            for lane, checkpoint, events in staged:
-                if self._is_ours(lane):
-                    await self._acknowledge(lane, checkpoint, events)
-            size = sum(len(value) for _, checkpoint, _ in staged for value in checkpoint.buckets.values())
-            self.app.metrics.checkpoint(self.domain.name, size, time.perf_counter() - started)
+            lane.checkpoint_at = time.monotonic()
+            if lane.observed:
+                await self._checkpoint(lane)
+            elif not lane.idle and time.monotonic() - lane.active_at > IDLE_SECONDS:
+                lane.idle = True
+                await self.app.send_frame(self._windows, lane.watch.idle())
 
-    async def _settle(self, lane: Lane) -> tuple[Lane, Checkpoint, list[EventT[Any]]]:
-        events, lane.observed = lane.observed, []
-        settled = lane.watch.settle()
-        lane.settled = dict(lane.watch.counts)
+    async def _checkpoint(self, lane: Lane) -> None:
+        started = time.perf_counter()
+        async with lane.telling:
+            events, lane.observed = lane.observed, []
+            cut = lane.watch.cut()
+        # In a thread, so that alerts need not wait: Polars gives up the interpreter lock while it works.
+        settled = await asyncio.to_thread(lane.watch.fold, cut)
+        checkpoint = settled.checkpoint
         await self.app.send_frame(self._windows, settled.windows)
-        await self._write(lane, settled.checkpoint.buckets.items())
-        return lane, settled.checkpoint, events
+        await self._write(lane, checkpoint.buckets.items())
+        await self.app.producer.flush()
+        await self._write(lane, [checkpoint.manifest])
+        await self.app.producer.flush()
+        if self._is_ours(lane):
+            lane.counts = settled.counts
+            await self._acknowledge(lane, checkpoint, events)
+        size = sum(map(len, checkpoint.buckets.values()))
+        self.app.metrics.checkpoint(self.domain.name, size, time.perf_counter() - started)
 
     async def _acknowledge(self, lane: Lane, checkpoint: Checkpoint, events: list[EventT[Any]]) -> None:
         replica = self._replica(lane.tp)
         replica |= {**checkpoint.buckets, checkpoint.manifest[0]: checkpoint.manifest[1]}
-        lane.counts = lane.settled
         for event in events:
             event.ack()
         for key in checkpoint.obsolete:

@@ -31,6 +31,11 @@ class Windowing:
     """How long after its pane's end a reading is still folded in."""
 
     @property
+    def patience_ms(self) -> int:
+        """How far behind the stream's time a pane's end may be for the pane to take readings."""
+        return self.disorder_ms + self.lateness_ms
+
+    @property
     def retention_ms(self) -> int:
         """How long after its start a pane can still change or be part of a result."""
         return max(self.windows_ms) + self.lateness_ms

@@ -55,16 +55,16 @@ _UNFIT: Final = (
     ),
 )
 """Why a reading is unfit (first match counts): condition, reason, and what was found."""
+_IS_UNFIT: Final = pl.any_horizontal(condition for condition, _, _ in _UNFIT).fill_null(value=True)
 
 
 def prepare(records: pl.DataFrame) -> tuple[pl.DataFrame, list[Reject]]:
     """Decoded SensorReadings → those fit for rules and windows, with their limits, and a reject for each other."""
     readings = records.join(LIMITS, on="sensor_type", how="left", maintain_order="left")
-    unfit = pl.any_horizontal(condition.fill_null(value=True) for condition, _, _ in _UNFIT)
-    mask = readings.select(unfit).to_series()
-    if not mask.any():
-        return readings.with_columns(subject="sensor_type"), []
-    return readings.filter(~mask).with_columns(subject="sensor_type"), _rejects(readings.filter(mask))
+    unfit = readings.select(_IS_UNFIT).to_series()
+    if not unfit.any():
+        return readings, []
+    return readings.filter(~unfit), _rejects(readings.filter(unfit))
 
 
 def _rejects(readings: pl.DataFrame) -> list[Reject]:

@@ -31,5 +31,5 @@ LIMITS: Final = pl.DataFrame(
     [astuple(sensor) for sensor in SENSORS],
     schema={"sensor_type": pl.String, "unit": pl.String, "minimum": pl.Float64, "maximum": pl.Float64, "critical": pl.Float64},
     orient="row",
-).drop("unit")
-"""The limits as columns, to join on `sensor_type`."""
+).select("sensor_type", "minimum", "maximum", "critical", subject="sensor_type")
+"""The limits as columns, to join on `sensor_type`, and what alerts call it."""

@@ -55,6 +55,7 @@ class Worker:
         self.process.wait()
 
     def stop(self):
+        self.wait_for("Starting...")  # before that nobody handles the signal
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=30)
 

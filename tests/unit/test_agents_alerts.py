@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.alerts import MEMORY_MS, Episode, Key, Origin, alert_id, forget, from_frame, judge, to_frame
+from agents.alerts import MEMORY_MS, Episode, Episodes, Key, Origin, alert_id, forget, from_frame, judge, to_frame
 from agents.rules import Rule, Severity
 from schemas.catalog import ALERTS
 from schemas.wire import decode, encode
@@ -56,13 +56,13 @@ def told(alerts: pl.DataFrame) -> list[tuple[str, float, float]]:
 
 
 def test_an_episode_is_raised_once_and_cleared_by_its_own_condition():
-    alerts = judge([HOT], {}, series((9, 0), (11, 1), (12, 2), (9, 3), (11, 4), (7, 5), (7, 6)), ORIGIN)
+    alerts = judge([HOT], Episodes(), series((9, 0), (11, 1), (12, 2), (9, 3), (11, 4), (7, 5), (7, 6)), ORIGIN)
     assert told(alerts) == [("RAISED", 1, 1), ("CLEARED", 5, 1)]
     assert alerts["alert_id"].n_unique() == 1
 
 
 def test_an_alert_has_the_columns_of_its_topic():
-    alerts = judge([HOT], {}, series((11.26, 1)), ORIGIN)
+    alerts = judge([HOT], Episodes(), series((11.26, 1)), ORIGIN)
     expected = {
         "alert_id": alert_id(ORIGIN, Key("press", "heat", "hot"), START + 1000),
         "tenant": "acme",
@@ -85,26 +85,26 @@ def test_an_alert_has_the_columns_of_its_topic():
 
 @pytest.mark.parametrize("after_ms", [1, COOLDOWN - 1])
 def test_raised_within_the_cooldown_of_its_start_an_episode_is_reopened(after_ms):
-    alerts = judge([HOT], {}, series((11, 0), (7, 0.001), (11, after_ms / 1000), (7, 900)), ORIGIN)
+    alerts = judge([HOT], Episodes(), series((11, 0), (7, 0.001), (11, after_ms / 1000), (7, 900)), ORIGIN)
     assert told(alerts) == [("RAISED", 0, 0), ("CLEARED", 0.001, 0), ("REOPENED", after_ms / 1000, 0), ("CLEARED", 900, 0)]
     assert alerts["alert_id"].n_unique() == 1
 
 
 def test_raised_after_the_cooldown_of_its_start_an_episode_is_a_new_one():
-    alerts = judge([HOT], {}, series((11, 0), (7, 1), (11, COOLDOWN / 1000)), ORIGIN)
+    alerts = judge([HOT], Episodes(), series((11, 0), (7, 1), (11, COOLDOWN / 1000)), ORIGIN)
     assert told(alerts) == [("RAISED", 0, 0), ("CLEARED", 1, 0), ("RAISED", 300, 300)]
     assert alerts["alert_id"].n_unique() == 2
 
 
 def test_an_open_episode_outlives_its_cooldown_and_any_time():
-    episodes = {}
+    episodes = Episodes()
     judge([HOT], episodes, series((11, 0)), ORIGIN)
     forget([HOT], episodes, START + 100 * MEMORY_MS)
     assert told(judge([HOT], episodes, series((11, 400_000), (7, 400_001)), ORIGIN)) == [("CLEARED", 400_001, 0)]
 
 
 def test_a_reading_behind_the_watermark_raises_a_historic_alert_and_leaves_the_episode_as_it_is():
-    episodes = {}
+    episodes = Episodes()
     judge([HOT], episodes, series((11, 1000)), ORIGIN)
     alerts = judge([HOT], episodes, series((12, 0), (7, 1), behind=6_000), ORIGIN)
     assert told(alerts) == [("RAISED", 0, 0)]
@@ -114,26 +114,26 @@ def test_a_reading_behind_the_watermark_raises_a_historic_alert_and_leaves_the_e
 
 @pytest.mark.parametrize(("at", "is_told"), [(-300, True), (-299, False), (0, False), (500, False), (1000, False), (1001, True)])
 def test_a_historic_reading_of_an_episode_already_told_of_is_absorbed(at, is_told):
-    episodes = {}
+    episodes = Episodes()
     judge([HOT], episodes, series((11, 0), (7, 1000)), ORIGIN)
     assert judge([HOT], episodes, series((11, at), behind=2_000_000), ORIGIN).height == is_told
 
 
 def test_a_historic_alert_absorbs_those_within_its_cooldown():
-    alerts = judge([HOT], {}, series((11, 0), (12, 1), (13, 299), (14, 300), (15, 301), behind=3_000_000), ORIGIN)
+    alerts = judge([HOT], Episodes(), series((11, 0), (12, 1), (13, 299), (14, 300), (15, 301), behind=3_000_000), ORIGIN)
     assert told(alerts) == [("RAISED", 0, 0), ("RAISED", 300, 300)]
 
 
 def test_a_live_reading_raises_after_a_historic_one_that_did():
     rows = [("press", "heat", 11.0, START, START + 6_000), ("press", "heat", 11.0, START + 7_000, START + 6_000)]
-    alerts = judge([HOT], {}, readings(*rows), ORIGIN)
+    alerts = judge([HOT], Episodes(), readings(*rows), ORIGIN)
     assert alerts.select("status", "historic").rows() == [("RAISED", True), ("RAISED", False)]
     assert alerts["alert_id"].n_unique() == 2
 
 
 @pytest.mark.parametrize("is_settled", [True, False])
 def test_an_episode_absorbs_nothing_from_when_it_may_be_forgotten_whether_it_was_or_not(is_settled):
-    episodes = {}
+    episodes = Episodes()
     judge([HOT], episodes, series((11, 0), (7, 1)), ORIGIN)
     if is_settled:
         forget([HOT], episodes, START + LONG)
@@ -141,7 +141,7 @@ def test_an_episode_absorbs_nothing_from_when_it_may_be_forgotten_whether_it_was
 
 
 def test_a_historic_alert_absorbs_others_after_a_new_episode_too():
-    episodes = {}
+    episodes = Episodes()
     judge([HOT], episodes, series((11, 0), behind=6_000), ORIGIN)
     assert told(judge([HOT], episodes, series((11, 1000)), ORIGIN)) == [("RAISED", 1000, 1000)]
     assert judge([HOT], episodes, series((11, 1), behind=2_000_000), ORIGIN).is_empty()
@@ -149,12 +149,12 @@ def test_a_historic_alert_absorbs_others_after_a_new_episode_too():
 
 def test_what_a_device_that_was_offline_for_a_day_delivers_is_told_of_once_a_cooldown():
     backlog = [("press", "heat", 11.0, START + second * 1000, START + 86_400_000 + second) for second in range(0, 3600, 10)]
-    assert judge([HOT], {}, readings(*backlog), ORIGIN).height == 3600 * 1000 // COOLDOWN
+    assert judge([HOT], Episodes(), readings(*backlog), ORIGIN).height == 3600 * 1000 // COOLDOWN
 
 
 def test_sensors_devices_and_rules_have_episodes_of_their_own():
     rows = [("a", "heat", 11.0, START, 0), ("a", "cold", 11.0, START, 0), ("b", "heat", 11.0, START, 0), ("b", "heat", -1.0, START + 1, 0)]
-    alerts = judge([HOT, COLD], {}, readings(*rows), ORIGIN)
+    alerts = judge([HOT, COLD], Episodes(), readings(*rows), ORIGIN)
     assert sorted(alerts.select("device_id", "subject", "rule", "status").rows()) == [
         ("a", "cold", "hot", "RAISED"),
         ("a", "heat", "hot", "RAISED"),
@@ -166,7 +166,7 @@ def test_sensors_devices_and_rules_have_episodes_of_their_own():
 
 @pytest.mark.parametrize("device", ["", "{device}", "плант\x00", "🏭", "a\nb", "{0.__class__}"])
 def test_a_device_may_be_named_anything(device):
-    episodes = {}
+    episodes = Episodes()
     alerts = judge([COLD], episodes, readings((device, "heat", -1.0, START, 0)), ORIGIN)
     assert alerts["message"].item() == device
     assert from_frame(to_frame(episodes)) == episodes
@@ -182,7 +182,7 @@ def test_where_a_rule_crashes_no_episode_changes():
         cooldown_ms=0,
         message="{threshold:g}",
     )
-    episodes = {Key("a", "heat", "hot"): Episode(START, START, open=True, told_at=START)}
+    episodes = Episodes([(Key("a", "heat", "hot"), Episode(START, START, open=True, told_at=START))])
     before = dict(episodes)
     with pytest.raises(TypeError):
         judge([HOT, crashing], episodes, readings(("a", "heat", 7.0, START, 0), ("b", "heat", 11.0, START, 0)), ORIGIN)
@@ -190,23 +190,35 @@ def test_where_a_rule_crashes_no_episode_changes():
 
 
 def test_a_closed_episode_is_forgotten_when_no_reading_can_meet_it():
-    episodes = {}
+    episodes = Episodes()
     judge([HOT], episodes, series((11, 0), (7, 1)), ORIGIN)
     latest = START + 1000 + COOLDOWN + MEMORY_MS
     forget([HOT], episodes, latest)
     assert len(episodes) == 1
     forget([HOT], episodes, latest + 1)
-    assert episodes == {}
+    assert episodes == Episodes()
 
 
 def test_episodes_are_stored_and_taken_up_again():
-    episodes = {
-        Key("b", "heat", "hot"): Episode(1, 2, open=True, told_at=3),
-        Key("a", "é", "hot"): Episode(4, 5, open=False, told_at=6, historic_at=7),
-    }
+    stored = [
+        (Key("b", "heat", "hot"), Episode(1, 2, open=True, told_at=3)),
+        (Key("a", "é", "hot"), Episode(4, 5, open=False, told_at=6, historic_at=7)),
+    ]
+    episodes = Episodes(stored)
     assert from_frame(to_frame(episodes)) == episodes
-    assert from_frame(to_frame({})) == {}
-    assert to_frame(episodes).equals(to_frame(dict(reversed(episodes.items()))))
+    assert from_frame(to_frame(Episodes())) == Episodes()
+    assert to_frame(episodes).equals(to_frame(Episodes(reversed(stored))))
+
+
+def test_the_open_episodes_of_a_rule_are_known_whatever_became_of_them():
+    heat, cold = Key("a", "heat", "hot"), Key("a", "heat", "cold")
+    opened = Episode(START, START, open=True, told_at=START)
+    episodes = Episodes([(heat, opened), (cold, opened)])
+    episodes[heat] = opened._replace(open=False)
+    del episodes[cold]
+    assert (episodes.open["hot"], episodes.open["cold"]) == (set(), set())
+    episodes.update({heat: opened})
+    assert episodes.open["hot"] == {heat}
 
 
 def test_an_alerts_id_is_the_same_for_ever():
@@ -246,7 +258,7 @@ def per_key(batches: list[pl.DataFrame]) -> dict[tuple[str, ...], list[tuple[obj
 @given(logs())
 def test_alerts_and_episodes_are_the_same_however_the_log_is_cut_and_whenever_episodes_are_forgotten(log):
     rows, cuts, forgetting = log
-    rules, one, cut = [HOT, COLD], {}, {}
+    rules, one, cut = [HOT, COLD], Episodes(), Episodes()
     singly = [judge(rules, one, readings(row), ORIGIN) for row in rows]
     batches = []
     for start, end in pairwise(cuts):

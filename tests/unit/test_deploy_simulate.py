@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from agents.alerts import Origin, judge
+from agents.alerts import Episodes, Origin, judge
 from agents.rules import Rule, Severity
 from deploy.simulate import kafka_sink, mqtt_sink
 from deploy.simulate.delivery import deliveries
@@ -153,7 +153,7 @@ def test_the_truth_is_what_the_alert_engine_finds_in_the_signals():
     columns = FLEET.select("device_id", "critical", subject="sensor_type").with_row_index("channel")
     judged = judge(
         [rule],
-        {},
+        Episodes(),
         readings.join(columns, on="channel", maintain_order="left").with_columns(watermark=pl.lit(0, pl.Int64)),
         Origin("t", "f"),
     )
