@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from agents.rules import Rule, evaluate
+from agents.rules import Rule
 
 # How long after its cooldown an episode still absorbs historic readings: what a gateway that was offline for an hour delivers.
 MEMORY_MS: Final = 3_600_000
@@ -85,15 +85,14 @@ def alert_id(origin: Origin, key: Key, raised_at: int) -> str:
 def judge(rules: Sequence[Rule], episodes: Episodes, readings: pl.DataFrame, origin: Origin) -> pl.DataFrame:
     """Change the episodes by the readings, in the order of the log, and return one alert for each change.
 
-    `readings` has `device_id`, `subject`, `value`, `timestamp` (ms), `watermark` (ms, on arrival) and the rules' own columns.
-    A reading behind its watermark raises a historic alert of its own and leaves the episode as it is. Columns of the
-    result are those of `schemas/avro/alerts.avsc`. Where a rule raises an exception no episode has changed.
+    `readings` has `device_id`, `subject`, `value`, `timestamp` (ms), `watermark` (ms, on arrival) and the columns of the rules
+    (`agents.rules.evaluate`). A reading behind its watermark raises a historic alert of its own and leaves the episode as it is.
+    Columns of the result are those of `schemas/avro/alerts.avsc`. Where a rule raises an exception no episode has changed.
     """
-    conditions = evaluate(rules, readings)
     changes: dict[Key, Episode] = {}
     alerts: list[tuple[object, ...]] = []
     for rule in rules:
-        for reading in _turning_points(rule, conditions, episodes, readings):
+        for reading in _turning_points(rule, episodes, readings):
             alerts += _step(rule, ChainMap(changes, episodes.data), origin, reading)
     episodes.update(changes)
     return pl.DataFrame(alerts, schema=_SCHEMA, orient="row") if alerts else _NONE
@@ -127,12 +126,12 @@ class _Reading(NamedTuple):
     threshold: float
 
 
-def _turning_points(rule: Rule, conditions: pl.DataFrame, episodes: Episodes, readings: pl.DataFrame) -> Iterator[_Reading]:
+def _turning_points(rule: Rule, episodes: Episodes, readings: pl.DataFrame) -> Iterator[_Reading]:
     """The readings at which an episode may change: runs of one condition are cut to their first.
 
     Only devices that raise in this batch or have an open episode matter, a few of thousands.
     """
-    raises, clears, threshold = (conditions[f"{rule.name}/{column}"] for column in ("raises", "clears", "threshold"))
+    raises, clears, threshold = (readings[f"{rule.name}/{column}"] for column in ("raises", "clears", "threshold"))
     devices = {key.device_id for key in episodes.open[rule.name]}.union(readings["device_id"].filter(raises))
     if not devices:
         return

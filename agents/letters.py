@@ -5,7 +5,7 @@ from typing import Final
 
 import polars as pl
 
-from agents.watch import Records
+from agents.reading import Records
 from schemas.rejects import Reject
 
 # Kafka takes records of up to a megabyte, and the letter has to hold the record it is about: the rest is to be read at its source.

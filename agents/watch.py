@@ -2,55 +2,27 @@
 
 A `Watch` is the state of one partition and a pure function of its log: no clock, no I/O. `observe` is called for every batch and
 gives what must not wait; `settle` is called for a checkpoint and gives the rest together with the state to store. Neither depends
-on how the log is cut into batches or on where checkpoints fall. `cut` and `fold` are the two halves of `settle`: while one thread
-folds what was cut off, another may observe.
+on how the log is cut into batches or on where checkpoints fall. `judge` is what of `observe` needs the state; `cut` and `fold` are the
+two halves of `settle`: while one thread folds what was cut off, another may observe.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import polars as pl
 
 from agents import alerts
-from agents.rules import Rule
+from agents.reading import Domain, Read, Records, below, read
 from schemas.rejects import Reason, Reject
-from schemas.wire import Codec, decode
+from schemas.wire import Codec
 from tables import windows
 from tables.checkpoint import Checkpoint, Ledger, Recovered
 from tables.windows import Windowing
 
 logger = logging.getLogger(__name__)
-
-
-class Records(Protocol):
-    """Consecutive records of one partition; a `streams.batches.Batch` is one. Columns of equal length, timestamps in milliseconds."""
-
-    topic: str
-    partition: int
-    keys: list[bytes | None]
-    values: list[bytes | None]
-    timestamps: list[int]
-    offsets: list[int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Domain:
-    """What a domain adds to the loop: how its records become readings, its rules and its windows."""
-
-    name: str
-    codec: Codec
-    fields: tuple[str, ...]
-    """Fields of the record that its meaning depends on; the others are not carried along."""
-    rules: Sequence[Rule]
-    windowing: Windowing
-    prepare: Callable[[pl.DataFrame], tuple[pl.DataFrame, list[Reject]]]
-    """The decoded `fields` with `row`, `key` and `arrival` (Kafka timestamp, ms) → readings and rejects.
-
-    Readings keep those columns and have `device_id`, `subject`, `value` and `timestamp`, and whatever the rules look at.
-    """
 
 
 @dataclass(frozen=True)
@@ -134,34 +106,19 @@ class Watch:
                 self.panes[int(family.removeprefix(_PANE))] = frame.sort(*self.domain.windowing.keys)
 
     def observe(self, batch: Records, writers: Mapping[int, Codec], missing: Set[int]) -> Observed | frozenset[int]:
-        """Take in a batch; or, before anything changes, the schema ids that have to be fetched first.
+        """Read a batch and judge it; or, before anything changes, the schema ids that have to be fetched first."""
+        found = read(self.domain, [(batch, self.fence)], writers, missing)
+        return found if isinstance(found, frozenset) else self.judge(found[0])
 
-        `writers` are the schemas known by id, `missing` the ids the registry does not have. Records below the fence are skipped.
-        """
-        skip = _below(batch.offsets, self.fence)
-        values = batch.values[skip:] if skip else batch.values
-        decoded = decode(values, self.domain.codec, writers, missing)
-        if decoded.unknown:
-            return decoded.unknown
-        rows = decoded.frame["row"] + skip
-        key = pl.Series("key", batch.keys, dtype=pl.Binary)
-        arrival = pl.Series("arrival", batch.timestamps, dtype=pl.Int64)
-        if len(rows) < len(batch.offsets):
-            key, arrival = key.gather(rows), arrival.gather(rows)
-        frame = pl.DataFrame([*(decoded.frame[name] for name in self.domain.fields), rows, key, arrival])
-        rejects = [Reject(r.row + skip, r.reason, r.detail) for r in decoded.rejects]
-        return self._judge(batch, frame, rejects, received=len(values))
-
-    def _judge(self, batch: Records, frame: pl.DataFrame, rejects: list[Reject], *, received: int) -> Observed:
-        spec, origin = self.domain.windowing, alerts.Origin(self.tenant, self.domain.name)
-        readings, unfit = self.domain.prepare(frame)
-        rejects += unfit
+    def judge(self, found: Read) -> Observed:
+        """Raise and clear alerts, and take the readings up for the next cut."""
+        spec, batch, readings = self.domain.windowing, found.batch, found.readings
         # One look at time for both: a machine whose clock or link is a little slow is still in danger now,
         # so what is historic to alerts is what windows, too, give up on.
         given_up = windows.stream_time(self.stream_time, "timestamp", "arrival") - spec.patience_ms
         pane = spec.pane_of(pl.col("timestamp"))
         readings = readings.with_columns_seq(watermark=given_up, pane=pane, is_late=pane + spec.pane_ms <= given_up)
-        raised = alerts.judge(self.domain.rules, self.episodes, readings, origin)
+        raised = alerts.judge(self.domain.rules, self.episodes, readings, alerts.Origin(self.tenant, self.domain.name))
         if readings.height:
             self.stream_time = readings["watermark"][-1] + spec.patience_ms
         late = readings.clear()
@@ -169,19 +126,19 @@ class Watch:
             late = readings.filter("is_late").with_columns(pl.col("watermark") + spec.lateness_ms)
             readings = readings.filter(~pl.col("is_late"))
         self.fence = max(self.fence, batch.offsets[-1] + 1)
-        self.counts["received"] += received
+        self.counts["received"] += found.received
         self.counts["late"] += late.height
-        self.counts.update(f"rejected/{reject.reason}" for reject in rejects)
+        self.counts.update(f"rejected/{reject.reason}" for reject in found.rejects)
         self._unfolded.append(pl.DataFrame([readings[name] for name in (*spec.keys, "value", "timestamp", "pane")]))
-        self._unfolded_rows += received
+        self._unfolded_rows += found.received
         self._episodes_changed |= raised.height > 0
         offsets = pl.Series("offset", [batch.offsets[row] for row in late["row"]], dtype=pl.Int64)
-        return Observed(raised, rejects, late.hstack([offsets]))
+        return Observed(raised, found.rejects, late.hstack([offsets]))
 
     def crashed(self, batch: Records, error: Exception) -> Observed:
         """Reject every record of a batch on which a rule raised: the log tells where, the dead letters keep the data."""
         logger.exception("rule_crashed topic=%s partition=%d first_offset=%d", batch.topic, batch.partition, batch.offsets[0])
-        rows = range(_below(batch.offsets, self.fence), len(batch.offsets))
+        rows = range(below(batch, self.fence), len(batch.offsets))
         self.fence = max(self.fence, batch.offsets[-1] + 1)
         self.counts.update({"received": len(rows), f"rejected/{Reason.RULE_CRASHED}": len(rows)})
         return Observed(pl.DataFrame(), [Reject(row, Reason.RULE_CRASHED, repr(error)) for row in rows], pl.DataFrame())
@@ -226,11 +183,6 @@ class Watch:
 
 _PANE: Final = "pane-"
 _EPISODES: Final = "episodes"
-
-
-def _below(offsets: list[int], fence: int) -> int:
-    """How many records at the head of a batch lie below the fence."""
-    return 0 if offsets[0] >= fence else sum(offset < fence for offset in offsets)
 
 
 def _no_readings(spec: Windowing) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from fastavro.read import SchemaResolutionError
 from fastavro.validation import validate
 
 from schemas.codec import FRAME_BYTES, Codec
-from schemas.nodes import nullable
+from schemas.nodes import kind, nullable
 from schemas.rejects import Reason, Reject
 
 Datum = dict[str, Any]
@@ -52,6 +52,8 @@ def resolve(writer: Codec, reader: Codec, rows: Sequence[int], values: Sequence[
     kept: list[int] = []
     data: list[Datum] = []
     rejects: list[Reject] = []
+    # fastavro leaves a default of bytes the string of code points that JSON has for it
+    text_defaults = [name for name, field in reader.fields.items() if kind(nullable(field["type"])[1]) == "bytes"]
     for row, value in zip(rows, values, strict=True):
         try:
             datum = read_record(writer, value, reader)
@@ -60,6 +62,7 @@ def resolve(writer: Codec, reader: Codec, rows: Sequence[int], values: Sequence[
         except SchemaResolutionError as problem:
             rejects.append(_misfit(writer, reader, row, value, problem))
         else:
+            datum |= {name: datum[name].encode("latin-1") for name in text_defaults if isinstance(datum[name], str)}
             if validate(datum, reader.parsed, raise_errors=False):
                 kept.append(row)
                 data.append(datum)

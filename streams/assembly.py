@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, cast
@@ -35,6 +36,8 @@ SLICE_ROWS: Final = 2_000
 # Between two pieces of work that can wait: a batch that came meanwhile needs several rounds of the event loop to reach its agent, and
 # some milliseconds of work; a checkpoint has a second.
 BREATH_SECONDS: Final = 0.02
+# How long a thread may keep the interpreter from the others: a fold lets a batch wait for no more than that. Python's own is 5 ms.
+SWITCH_SECONDS: Final = 0.0005
 TIMEOUT_SECONDS: Final = 30
 
 
@@ -103,6 +106,14 @@ class App(faust.App):
             self.conf.canonical_url = URL(f"http://{settings().instance}")
         await super().on_first_start()
 
+    async def on_started(self) -> None:
+        """Faust's hook when tables are recovered."""
+        await super().on_started()
+        # What is there now stays there: looking through it for garbage takes 50 ms, in which no alert leaves.
+        gc.collect()
+        gc.freeze()
+        sys.setswitchinterval(SWITCH_SECONDS)
+
     def batch_topic(self, contract: Contract) -> TopicT:
         """The contract's topic, delivered in batches: an event's value is a `streams.batches.Batch`."""
         BATCH_TOPICS.declare(contract.topic)
@@ -132,9 +143,6 @@ class App(faust.App):
         except SchemaRefused as refused:
             raise NotReady(f"The registry refuses a schema of this version: {refused}. `headrace schemas check` says more.") from refused
         self._writers = Writers(registry)
-        # What is imported stays: looking through it for garbage takes 50 ms, in which no alert leaves.
-        gc.collect()
-        gc.freeze()
 
 
 class _AsTheyAre(faust.Schema[Any, Any]):

@@ -22,6 +22,8 @@ class Batch:
     values: list[bytes | None] = field(default_factory=list)
     timestamps: list[int] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
+    siblings: int = 0
+    """How many other batches of the topic the same poll gave: they come right behind."""
 
     def __len__(self) -> int:
         """How many records."""
@@ -47,6 +49,10 @@ class Batch:
         first, last = records[0].offset, records[-1].offset
         # only a compacted topic has gaps
         self.offsets += range(first, last + 1) if last - first + 1 == len(records) else [r.offset for r in records]
+
+    def release(self) -> None:
+        """Let go of the records: a batch waits for its acknowledgement by its message's offset alone."""
+        self.keys, self.values, self.timestamps, self.offsets = [], [], [], []
 
     def split(self, records: int) -> tuple["Batch", "Batch"]:
         """The first `records` of the batch, and the rest."""

@@ -86,7 +86,7 @@ def _of_lane(lane: "Lane", now: float) -> Mapping[str, float]:
         "headrace_watermark_delay_seconds": now - watermark if watermark else 0,
         "headrace_fence_offset": watch.fence,
         "headrace_parked_batches": len(lane.parked),
-        "headrace_open_episodes": sum(episode.open for episode in watch.episodes.values()),
+        "headrace_open_episodes": sum(map(len, watch.episodes.open.values())),
         "headrace_state_panes": len(watch.panes),
         "headrace_state_rows": sum(pane.height for pane in watch.panes.values()),
     }

@@ -1,6 +1,7 @@
 """Faust's transport `batch://host:port`: batches from aiokafka, librdkafka's producer, commits that lose no record."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Iterator, Mapping
 from typing import Any, Final, cast
 
@@ -145,6 +146,10 @@ class Consumer(driver.Consumer):
                 await asyncio.sleep(timeout)
                 return {}, None
         records, _ = await super()._wait_next_records(timeout)
+        batches = [batch for taken in (records or {}).values() for batch in taken if isinstance(batch, Batch)]
+        topics = Counter(batch.topic for batch in batches)
+        for batch in batches:
+            batch.siblings = topics[batch.topic] - 1
         return records, None
 
     async def on_task_error(self, exc: BaseException) -> None:

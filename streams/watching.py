@@ -8,7 +8,7 @@ take ─▶ observe ─┬▶ alerts, dead letters, late records ─────
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +18,8 @@ from faust.types import TP, EventT
 from mode import Service
 
 from agents.letters import dead_letters, late_records
-from agents.watch import Domain, Observed, Watch
+from agents.reading import Domain, Read, read
+from agents.watch import Observed, Watch
 from schemas.catalog import ALERTS, DEAD_LETTERS, LATE, Contract
 from streams.assembly import App
 from streams.batches import BATCH_TOPICS, Batch
@@ -36,6 +37,10 @@ STOP_SECONDS: Final = 5.0
 MOST_UNSETTLED: Final = 1_000_000
 # How long a partition may be silent before its open windows are told of. Devices that report once a minute are not silent.
 IDLE_SECONDS: Final = 90.0
+# Small batches that wait are read in one pass, as most of what that costs is the same for one record and for these.
+TOGETHER_RECORDS: Final = 2_000
+# Faust takes some turns of the event loop to pass on each batch of a poll.
+SIBLING_SECONDS: Final = 0.002
 # What one batch may take of the processor before the next partition has its turn; less of a batch that is mostly rejects.
 TURN_SECONDS: Final = 0.03
 REJECTS_TURN_SECONDS: Final = 0.01
@@ -86,21 +91,43 @@ class Watching(Service):
         app.agent(app.batch_topic(source), name=f"watch-{domain.name}")(self._consume)
 
     async def _consume(self, stream: Any) -> None:  # noqa: ANN401  # Faust's streams are not typed for raw channels
+        arrived: list[EventT[Any]] = []
         async for event in stream.noack().events():
-            await self.take(event)
+            arrived.append(event)
+            if len(arrived) <= event.value.siblings and sum(len(e.value) for e in arrived) < TOGETHER_RECORDS and await _filled(stream):
+                continue
+            await self.take(arrived)
+            arrived = []
 
-    async def take(self, event: EventT[Any]) -> None:
-        """Observe a batch, or park it behind those of its partition that wait for a schema."""
-        if self.should_stop:  # the last checkpoint is under way; who comes next reads it
+    async def take(self, events: Sequence[EventT[Any]]) -> None:
+        """Observe batches, or park them behind those of their partition that wait for a schema."""
+        if self.should_stop:  # the last checkpoint is under way; who comes next reads them
             return
-        lane = self._lane(event.message.tp)
-        if lane.parked:
-            self._park(lane, event)
-        elif unknown := await self._observe(lane, event):
-            self._park(lane, event)
-            self.add_future(self._unpark(lane, unknown))
+        started = time.perf_counter()
+        found = self._read(events)
+        each = (time.perf_counter() - started) / len(events)
+        for event, what in zip(events, found, strict=True):
+            lane = self._lane(event.message.tp)
+            if lane.parked:
+                self._park(lane, event)
+            elif unknown := await self._observe(lane, event, what, each):
+                self._park(lane, event)
+                self.add_future(self._unpark(lane, unknown))
         while sum(lane.watch.unsettled for lane in self.lanes.values()) > MOST_UNSETTLED:
             await self.checkpoint(max(self.lanes.values(), key=lambda lane: lane.watch.unsettled))
+
+    def _read(self, events: Sequence[EventT[Any]]) -> Sequence[Read | None]:
+        """What the batches say, read in one pass; None for each where every one has to be read by itself."""
+        apart = [None] * len(events)
+        # a partition of mostly rejects would hold up the others
+        if len(events) == 1 or any(BATCH_TOPICS.rests(*event.message.tp) for event in events):
+            return apart
+        batches = [(cast(Batch, event.value), self._lane(event.message.tp).watch.fence) for event in events]
+        try:
+            found = read(self.domain, batches, self.app.writers.known, self.app.writers.missing)
+        except Exception:  # a rule's, which is told of with the batch it crashes on
+            return apart
+        return apart if isinstance(found, frozenset) else found
 
     def _lane(self, tp: TP) -> Lane:
         if tp not in self.lanes:
@@ -120,12 +147,15 @@ class Watching(Service):
     def _is_ours(self, lane: Lane) -> bool:
         return self.lanes.get(lane.tp) is lane
 
-    async def _observe(self, lane: Lane, event: EventT[Any]) -> Set[int]:
-        """Bring a batch into the state and send what it calls for; or return the schema ids that must be known first."""
+    async def _observe(self, lane: Lane, event: EventT[Any], found: Read | None = None, spent: float = 0) -> Set[int]:
+        """Bring a batch into the state and send what it calls for; or return the schema ids that must be known first.
+
+        `found` is what was read of it, `spent` the seconds that took.
+        """
         batch = cast(Batch, event.value)
-        started = time.perf_counter()
+        started = time.perf_counter() - spent
         async with lane.telling:
-            observed = self._judge(lane.watch, batch)
+            observed = self._judge(lane.watch, batch, found)
             if not isinstance(observed, Observed):
                 return observed
             lane.observed.append(event)
@@ -138,6 +168,7 @@ class Watching(Service):
                 await self.app.send_frame(LATE, late_records(batch, observed.late))
         self.app.metrics.batch(self.domain.name, len(batch), time.perf_counter() - started)
         self._pace(batch, len(observed.rejects), time.perf_counter() - started)
+        batch.release()
         return frozenset()
 
     def _pace(self, batch: Batch, rejects: int, seconds: float) -> None:
@@ -149,10 +180,9 @@ class Watching(Service):
         cost = max(seconds - OVERHEAD_SECONDS, 1e-6) / len(batch)
         BATCH_TOPICS.pace(batch.topic, batch.partition, int(turn / cost))
 
-    def _judge(self, watch: Watch, batch: Batch) -> Observed | frozenset[int]:
-        writers = self.app.writers
+    def _judge(self, watch: Watch, batch: Batch, found: Read | None) -> Observed | frozenset[int]:
         try:
-            return watch.observe(batch, writers.known, writers.missing)
+            return watch.judge(found) if found else watch.observe(batch, self.app.writers.known, self.app.writers.missing)
         except Exception as error:  # a rule is other people's code: its crash must cost its batch and not the worker
             return watch.crashed(batch, error)
 
@@ -241,3 +271,13 @@ class Watching(Service):
         pairs = list(entries)
         keys, values = [key for key, _ in pairs], [value for _, value in pairs]
         await self.app.bulk.send_batch(self._changelog, keys, values, partition=lane.tp.partition)
+
+
+async def _filled(stream: Any) -> bool:  # noqa: ANN401
+    """Wait a moment for the stream's next event, which is on its way; False if it does not come."""
+    until = time.monotonic() + SIBLING_SECONDS
+    while stream.channel.queue.empty():
+        if time.monotonic() > until:
+            return False
+        await asyncio.sleep(0)
+    return True

@@ -5,8 +5,8 @@ from typing import Final
 import polars as pl
 
 from agents.factory.sensors import LIMITS
+from agents.reading import Domain
 from agents.rules import Rule, Severity
-from agents.watch import Domain
 from schemas.catalog import READINGS
 from schemas.rejects import Reason, Reject
 from tables.factory import WINDOWING

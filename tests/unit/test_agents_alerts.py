@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.alerts import MEMORY_MS, Episode, Episodes, Key, Origin, alert_id, forget, from_frame, judge, to_frame
-from agents.rules import Rule, Severity
+import agents.alerts
+from agents.alerts import MEMORY_MS, Episode, Episodes, Key, Origin, alert_id, forget, from_frame, to_frame
+from agents.rules import Rule, Severity, evaluate
 from schemas.catalog import ALERTS
 from schemas.wire import decode, encode
 
@@ -45,6 +46,10 @@ def readings(*rows: Reading) -> pl.DataFrame:
 def series(*values: tuple[float, float], behind: int = 0) -> pl.DataFrame:
     """Readings of one sensor: value, and seconds after START; their watermark is so far ahead of them."""
     return readings(*(("press", "heat", value, START + int(at * 1000), START + int(at * 1000) + behind) for value, at in values))
+
+
+def judge(rules: list[Rule], episodes: Episodes, frame: pl.DataFrame, origin: Origin) -> pl.DataFrame:
+    return agents.alerts.judge(rules, episodes, frame.hstack(evaluate(rules, frame)), origin)
 
 
 def told(alerts: pl.DataFrame) -> list[tuple[str, float, float]]:

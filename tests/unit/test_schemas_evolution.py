@@ -169,6 +169,11 @@ def test_poison_under_an_older_writers_schema_is_rejected_alone():
     assert decoded.frame["value"].to_list() == [float(number) for number in range(50) if number != 30]
 
 
+def test_a_default_of_bytes_is_bytes_where_records_are_read_one_by_one():
+    writer, reader = codec(field("a", ["null", "int"])), codec(field("a", ["null", "boolean"]), field("b", "bytes", default="\u00ff"))
+    assert decode(written(writer, {"a": None}), reader, {7: writer}).frame.rows() == [(0, None, b"\xff")]
+
+
 PRIMITIVES = {
     "int": st.integers(-(2**31), 2**31 - 1),
     "long": st.integers(-(2**63), 2**63 - 1),
