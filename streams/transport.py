@@ -152,6 +152,19 @@ class Consumer(driver.Consumer):
             batch.siblings = topics[batch.topic] - 1
         return records, None
 
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ANN401, ASYNC109  # the parent's signature
+        """Records; of changelogs only until a rebalance has ended.
+
+        At its end Faust resumes the other partitions, seeks, and then clears what it delivered of them meanwhile, which would be lost:
+        committed with what follows.
+        """
+        if self.app.rebalancing:
+            active_partitions = {tp for tp in active_partitions or () if self._is_changelog_tp(tp)}
+            if not active_partitions:
+                await self.sleep(HELD_SECONDS)
+                return {}
+        return await super()._getmany(active_partitions, timeout)
+
     async def on_task_error(self, exc: BaseException) -> None:
         """Stop the worker when an agent raised: Faust would start it again behind the batch it failed on."""
         await self.app.crash(exc)
