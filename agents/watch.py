@@ -137,7 +137,8 @@ class Watch:
 
     def crashed(self, batch: Records, error: Exception) -> Observed:
         """Reject every record of a batch on which a rule raised: the log tells where, the dead letters keep the data."""
-        logger.exception("rule_crashed topic=%s partition=%d first_offset=%d", batch.topic, batch.partition, batch.offsets[0])
+        place = (batch.topic, batch.partition, batch.offsets[0])
+        logger.error("rule_crashed topic=%s partition=%d first_offset=%d", *place, exc_info=error)
         rows = range(below(batch, self.fence), len(batch.offsets))
         self.fence = max(self.fence, batch.offsets[-1] + 1)
         self.counts.update({"received": len(rows), f"rejected/{Reason.RULE_CRASHED}": len(rows)})

@@ -8,13 +8,13 @@ take ─▶ observe ─┬▶ alerts, dead letters, late records ─────
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
-from faust.types import TP, EventT
+from faust.types import TP, ConsumerMessage, EventT
 from mode import Service
 
 from agents.letters import dead_letters, late_records
@@ -49,6 +49,8 @@ REJECTS_TURN_SECONDS: Final = 0.01
 REJECTS_SHARE: Final = 0.1
 # What a batch costs whatever it holds.
 OVERHEAD_SECONDS: Final = 0.002
+
+Result = TypeVar("Result")
 
 
 @dataclass(eq=False)
@@ -101,12 +103,14 @@ class Watching(Service):
 
     async def take(self, events: Sequence[EventT[Any]]) -> None:
         """Observe batches, or park them behind those of their partition that wait for a schema."""
-        if self.should_stop:  # the last checkpoint is under way; who comes next reads them
+        if not all(map(self._is_wanted, events)):
             return
         started = time.perf_counter()
         found = self._read(events)
         each = (time.perf_counter() - started) / len(events)
         for event, what in zip(events, found, strict=True):
+            if not self._is_wanted(event):
+                return
             lane = self._lane(event.message.tp)
             if lane.parked:
                 self._park(lane, event)
@@ -116,6 +120,11 @@ class Watching(Service):
         while sum(lane.watch.unsettled for lane in self.lanes.values()) > MOST_UNSETTLED:
             await self.checkpoint(max(self.lanes.values(), key=lambda lane: lane.watch.unsettled))
 
+    def _is_wanted(self, event: EventT[Any]) -> bool:
+        """Whether no rebalance has come since it was delivered, nor the last checkpoint: if so, it is read again by who comes next."""
+        generation = cast(ConsumerMessage, event.message).generation_id
+        return not self.should_stop and self.app.flow_control.is_active() and generation == self.app.consumer_generation_id
+
     def _read(self, events: Sequence[EventT[Any]]) -> Sequence[Read | None]:
         """What the batches say, read in one pass; None for each where every one has to be read by itself."""
         apart = [None] * len(events)
@@ -123,11 +132,8 @@ class Watching(Service):
         if len(events) == 1 or any(BATCH_TOPICS.rests(*event.message.tp) for event in events):
             return apart
         batches = [(cast(Batch, event.value), self._lane(event.message.tp).watch.fence) for event in events]
-        try:
-            found = read(self.domain, batches, self.app.writers.known, self.app.writers.missing)
-        except Exception:  # a rule's, which is told of with the batch it crashes on
-            return apart
-        return apart if isinstance(found, frozenset) else found
+        found = _attempt(lambda: read(self.domain, batches, self.app.writers.known, self.app.writers.missing))
+        return found if isinstance(found, list) else apart
 
     def _lane(self, tp: TP) -> Lane:
         if tp not in self.lanes:
@@ -181,10 +187,9 @@ class Watching(Service):
         BATCH_TOPICS.pace(batch.topic, batch.partition, int(turn / cost))
 
     def _judge(self, watch: Watch, batch: Batch, found: Read | None) -> Observed | frozenset[int]:
-        try:
-            return watch.judge(found) if found else watch.observe(batch, self.app.writers.known, self.app.writers.missing)
-        except Exception as error:  # a rule is other people's code: its crash must cost its batch and not the worker
-            return watch.crashed(batch, error)
+        writers = self.app.writers
+        observed = _attempt(lambda: watch.judge(found) if found else watch.observe(batch, writers.known, writers.missing))
+        return watch.crashed(batch, observed) if isinstance(observed, Exception) else observed
 
     def _waits(self) -> dict[TP, str]:
         return {lane.tp: "schemas" for lane in self.lanes.values() if lane.parked}
@@ -197,7 +202,7 @@ class Watching(Service):
         while True:
             self.log.info("schemas_awaited partition=%d ids=%s", lane.tp.partition, sorted(unknown)[:5])
             await self.app.writers.fetch(unknown)
-            while not (unknown := frozenset()) and lane.parked and self._is_ours(lane):
+            while not (unknown := frozenset()) and lane.parked and self._is_ours(lane) and not self.should_stop:
                 if unknown := await self._observe(lane, lane.parked[0]):
                     break
                 lane.parked.popleft()
@@ -271,6 +276,14 @@ class Watching(Service):
         pairs = list(entries)
         keys, values = [key for key, _ in pairs], [value for _, value in pairs]
         await self.app.bulk.send_batch(self._changelog, keys, values, partition=lane.tp.partition)
+
+
+def _attempt(work: Callable[[], Result]) -> Result | Exception:
+    """What the work gives or raises: a rule is other people's code, and its crash must cost its batch and not the worker."""
+    try:
+        return work()
+    except Exception as error:
+        return error
 
 
 async def _filled(stream: Any) -> bool:  # noqa: ANN401
