@@ -45,8 +45,8 @@ SIBLING_SECONDS: Final = 0.002
 TURN_SECONDS: Final = 0.03
 REJECTS_TURN_SECONDS: Final = 0.01
 # What partitions of mostly rejects may take of the processor while others have records: a flood of garbage on one of four costs the
-# other three less than a fifth, what its letters cost Kafka included.
-REJECTS_SHARE: Final = 0.1
+# other three less than a fifth, as producing and storing its letters costs twice what making them does.
+REJECTS_SHARE: Final = 0.04
 # What a batch costs whatever it holds.
 OVERHEAD_SECONDS: Final = 0.002
 
