@@ -27,7 +27,6 @@ class RegistryDown(Exception):
 
     def __init__(self, url: str, problem: str) -> None:
         super().__init__(f"schema registry {url}: {problem}")
-        self.url = url
 
 
 class SchemaRefused(Exception):
@@ -47,7 +46,8 @@ class Registry:
 
     def __init__(self, url: str, cache: Path) -> None:
         self.url = url.rstrip("/")
-        self._folder = cache / quote(self.url, safe="")
+        self._place = str(httpx.URL(self.url).copy_with(userinfo=b""))  # without a password: it is printed, and names a folder
+        self._folder = cache / quote(self._place, safe="")
         self._folder.mkdir(parents=True, exist_ok=True)
         read = {int(file.stem): Codec(file.read_text()) for file in self._folder.glob("*.avsc")}
         self.known: dict[int, Codec] = {schema_id: codec for schema_id, codec in read.items() if not codec.defect}
@@ -92,7 +92,7 @@ class Registry:
         try:
             answer = await self._asynchronous.get(f"{self.url}/schemas/ids/{schema_id}")
         except httpx.HTTPError as problem:
-            raise RegistryDown(self.url, repr(problem)) from problem
+            raise RegistryDown(self._place, repr(problem)) from problem
         if _error(answer) == NO_SCHEMA:
             return None
         codec = Codec(self._body(answer, "schema")["schema"])
@@ -119,7 +119,7 @@ class Registry:
         try:
             return httpx.request(method, f"{self.url}{path}", json=body, timeout=TIMEOUT_SECONDS)
         except httpx.HTTPError as problem:
-            raise RegistryDown(self.url, repr(problem)) from problem
+            raise RegistryDown(self._place, repr(problem)) from problem
 
     def _body(self, answer: httpx.Response, member: str) -> dict[str, Any]:
         """The answer's JSON object, if it is a good one with that member."""
@@ -128,7 +128,7 @@ class Registry:
         except ValueError:
             body = None
         if not answer.is_success or not isinstance(body, dict) or member not in body:
-            raise RegistryDown(self.url, f"status {answer.status_code}: {answer.text[:200]}")
+            raise RegistryDown(self._place, f"status {answer.status_code}: {answer.text[:200]}")
         return body
 
 

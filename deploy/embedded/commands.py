@@ -17,7 +17,7 @@ from rich.table import Table
 from deploy.embedded import control, processes
 from deploy.embedded.artifacts import fetch, missing, pins
 from deploy.embedded.errors import StackError
-from deploy.embedded.stack import LocalStack
+from deploy.embedded.stack import LocalStack, owned
 from streams.settings import Settings, settings
 
 console = Console()
@@ -63,7 +63,11 @@ def status() -> None:
     ours = settings()
     console.print(_table(ours))
     if not control.supervisor(ours) and processes.find(ours.data):
-        console.print("The supervisor is gone. `headrace up` starts afresh on the same data; `headrace down` stops the rest.")
+        console.print(
+            "It belongs to a demo in another terminal and ends with it."
+            if owned(ours.data)
+            else "The supervisor is gone. `headrace up` starts afresh on the same data; `headrace down` stops the rest."
+        )
     if not all(service.answers() for service in LocalStack(ours).services):
         raise typer.Exit(1)
 

@@ -21,6 +21,7 @@ from schemas.registry import RegistryDown, SchemaRefused
 from streams.settings import Settings
 
 ALL: Final = ("kafka", "registry", "mqtt")
+LOCK: Final = "stack.lock"
 
 
 def on_free_ports(data: Path) -> Settings:
@@ -32,6 +33,15 @@ def on_free_ports(data: Path) -> Settings:
         mqtt=f"mqtt://127.0.0.1:{broker}",
         data=data,
     )
+
+
+def owned(data: Path) -> bool:
+    """Whether a process owns the stack of the data folder."""
+    try:
+        with FileLock(data.resolve() / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 class LocalStack:
@@ -52,7 +62,7 @@ class LocalStack:
         data = self.settings.data.resolve()
         preflight.require_disk(data)
         try:
-            self._held.enter_context(FileLock(data / "stack.lock", timeout=0))
+            self._held.enter_context(FileLock(data / LOCK, timeout=0))
         except Timeout as error:
             raise StackError(
                 f"The stack in {data} is running or starting already: see `headrace status`, stop it with `headrace down`."

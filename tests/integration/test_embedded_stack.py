@@ -188,6 +188,11 @@ def test_up_status_down_and_a_second_start_keeps_the_data(background):
     assert consume(background, ALERTS.topic) == [b"kept"]
 
 
+def test_the_status_of_a_stack_in_the_foreground_says_whose_it_is(tmp_path):
+    with LocalStack(on_free_ports(tmp_path), ("mqtt",)) as stack:
+        assert "belongs to a demo" in command(stack.settings, "status").stdout
+
+
 def test_a_killed_service_is_restarted_by_the_supervisor(background):
     assert command(background, "up").returncode == 0
     killed = processes.find(background.data)["mqtt"]

@@ -34,3 +34,10 @@ def test_each_registry_has_a_cache_of_its_own(tmp_path):
         Registry(url, tmp_path)
         folders.add(len(list(tmp_path.iterdir())))
     assert folders == {1, 2, 3}
+
+
+def test_a_password_is_neither_printed_nor_written_to_disk(tmp_path):
+    with pytest.raises(RegistryDown) as down:
+        asyncio.run(Registry("http://me:secret@127.0.0.1:1/apis", tmp_path).writer(7))
+    assert "secret" not in str(down.value)
+    assert not any("secret" in folder.name for folder in tmp_path.iterdir())
