@@ -4,7 +4,7 @@ The conditions are evaluated over columns; only the readings at which a state ma
 """
 
 from collections import ChainMap, UserDict, defaultdict
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
@@ -106,7 +106,7 @@ def forget(rules: Sequence[Rule], episodes: Episodes, watermark: int) -> None:
             del episodes[key]
 
 
-def to_frame(episodes: Episodes) -> pl.DataFrame:
+def to_frame(episodes: Mapping[Key, Episode]) -> pl.DataFrame:
     """The episodes as a frame, in order of their key, for the checkpoint."""
     return pl.DataFrame([(*key, *episodes[key]) for key in sorted(episodes)], schema=_EPISODE_SCHEMA, orient="row")
 

@@ -51,7 +51,7 @@ class Cut:
     fence: int
     stream_time: int
     counts: Counter[str]
-    episodes: pl.DataFrame | None
+    episodes: Mapping[alerts.Key, alerts.Episode] | None
     """None if they are as they were at the cut before."""
     readings: list[pl.DataFrame]
 
@@ -151,7 +151,7 @@ class Watch:
     def cut(self) -> Cut:
         """Take what was observed since the last time; to be folded before the next is taken."""
         alerts.forget(self.domain.rules, self.episodes, self.stream_time - self.domain.windowing.patience_ms)
-        episodes = alerts.to_frame(self.episodes) if self._episodes_changed else None
+        episodes = dict(self.episodes) if self._episodes_changed else None
         cut = Cut(self.fence, self.stream_time, self.counts.copy(), episodes, self._unfolded)
         self._unfolded, self._unfolded_rows, self._episodes_changed = [], 0, False
         return cut
@@ -171,7 +171,7 @@ class Watch:
         self.counts.update(taken)
         changed = {f"{_PANE}{start}": frame for start, frame in folded.panes.items() if start in self.panes}
         if cut.episodes is not None:
-            changed[_EPISODES] = cut.episodes
+            changed[_EPISODES] = alerts.to_frame(cut.episodes)
         counts = cut.counts + taken
         facts = {"stream_time": cut.stream_time, "settled_to": self.settled_to, "counts": counts}
         checkpoint = self.ledger.stage(cut.fence, facts, changed, [f"{_PANE}{start}" for start in expired])

@@ -48,17 +48,17 @@ class Loaded:
 
 
 class Readings:
-    """The simulator's five plants: each sensor once a second from `start_ms` on."""
+    """The simulator's five plants: each sensor once a period, a second if nothing else is said, from `start_ms` on."""
 
-    def __init__(self, devices: int, start_ms: int) -> None:
+    def __init__(self, devices: int, start_ms: int, period_ms: int = PERIOD_MS) -> None:
         self.channels = fleet(devices, SEED)
         self._healthy = self.channels["wear_seconds"].is_null()
-        self._signals = Signals(self.channels, SEED, start_ms, PERIOD_MS)
+        self._signals = Signals(self.channels, SEED, start_ms, period_ms)
 
-    def some(self, first: int, seconds: int) -> pl.DataFrame:
-        """Those of some seconds in order of event time: the columns of `factory.readings`, and booleans `invalid` and `critical`."""
+    def some(self, first: int, periods: int) -> pl.DataFrame:
+        """Those of some periods in order of event time: the columns of `factory.readings`, and booleans `invalid` and `critical`."""
         faults = Faults(duplicates=0, disorder=0, late=0, garbage=INVALID)
-        sound = self._signals.readings(first, seconds)
+        sound = self._signals.readings(first, periods)
         sent = inject(sound, faults, ["out_of_range"], self._healthy, (SEED, first)).sort("sent_at", maintain_order=True)
         invalid = sent["fault"].is_not_null()
         return render(self.channels, sent).with_columns(
@@ -66,16 +66,16 @@ class Readings:
         )
 
 
-def load(kafka: str, schema_id: int, *, devices: int, records: int) -> Loaded:
+def load(kafka: str, schema_id: int, *, devices: int, records: int, period_ms: int = PERIOD_MS) -> Loaded:
     """Fill the readings topic with at least `records` records. The Kafka timestamp is the event time, as when live."""
-    per_second = devices * len(SENSORS)
-    seconds = -(-records // per_second)
-    readings = Readings(devices, (int(time.time()) - seconds) * 1000)
+    channels = devices * len(SENSORS)
+    periods = -(-records // channels)
+    readings = Readings(devices, int(time.time() * 1000) - periods * period_ms, period_ms)
     producer = Producer({**PRODUCER, "bootstrap.servers": kafka})
     count = invalid = critical = 0
-    at_once = max(1, RECORDS_AT_ONCE // per_second)
-    for first in track(range(0, seconds, at_once), f"loading {seconds * per_second:,} readings of {devices:,} devices"):
-        frame = readings.some(first, min(at_once, seconds - first))
+    at_once = max(1, RECORDS_AT_ONCE // channels)
+    for first in track(range(0, periods, at_once), f"loading {periods * channels:,} readings of {devices:,} devices"):
+        frame = readings.some(first, min(at_once, periods - first))
         keys = frame["device_id"].cast(pl.Binary)
         for key, value, timestamp in zip(keys, encode(READINGS.codec, schema_id, frame), frame["timestamp"].to_list(), strict=True):
             producer.produce(READINGS.topic, value, key, timestamp=timestamp)
@@ -86,4 +86,4 @@ def load(kafka: str, schema_id: int, *, devices: int, records: int) -> Loaded:
         critical += int(frame["critical"].sum())
     if left := producer.flush(60):
         raise TimeoutError(f"{left} records were not delivered")
-    return Loaded(devices, seconds, count, invalid, critical)
+    return Loaded(devices, periods * period_ms // 1000, count, invalid, critical)

@@ -40,6 +40,7 @@ class Load:
     rate: int
     seconds: int
     start: float
+    alerts_per_second: int = ALERTS_PER_SECOND
 
     def write(self, path: Path) -> None:
         """Store for the generator's process."""
@@ -53,7 +54,7 @@ class Load:
     @property
     def stride(self) -> int:
         """One record in so many is critical; also the number of seconds after which a sensor would be so a second time."""
-        return self.rate // ALERTS_PER_SECOND
+        return self.rate // self.alerts_per_second
 
 
 def bodies(schema_id: int, channels: pl.DataFrame, sent: pl.DataFrame) -> list[tuple[bytes, bytes]]:

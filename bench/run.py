@@ -10,29 +10,33 @@ import sys
 import time
 from argparse import ArgumentParser
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 from rich.console import Console
 
+from agents.factory.sensors import SENSORS
 from bench import report
 from bench.jobs import BENCH, OURS, QUIX, STOCK_FAUST, WAREHOUSE, Job, fresh
 from bench.latency import latency
 from bench.load import SEED, Loaded, load
 from bench.machine import machine, versions
-from bench.measure import BenchError, Lag, running, summary, watch
+from bench.measure import BenchError, Lag, Sample, running, summary, watch
 from bench.pace import Load
 from deploy.embedded.errors import StackError
 from deploy.embedded.stack import LocalStack, on_free_ports
 from schemas.catalog import DEAD_LETTERS, READINGS
 from schemas.registry import Registry
 from streams.settings import Settings
+from tables.factory import WINDOWING
 
 WORK: Final = BENCH / "work"
 LEAD_SECONDS: Final = 6  # between the generator's start and its first record: imports, and the bodies encoded
 SOAK_DEVICES: Final = 10_000
+SOAK_ALERTS_PER_SECOND: Final = 10
+RETAINED_MINUTES: Final = WINDOWING.retention_ms // 60_000 + 1
 console = Console(stderr=True)
 
 
@@ -82,6 +86,8 @@ class Bench:
             if devices == self.plan.devices[0]:
                 self.throughput(WAREHOUSE, loaded)
         self.latencies()
+        if self.plan.soak_seconds:
+            self.soak()
 
     def throughput(self, job: Job, loaded: Loaded) -> None:
         """One run of one contestant over the loaded topic."""
@@ -111,33 +117,44 @@ class Bench:
                 raise BenchError(f"{loaded.invalid} readings are invalid, but only {dead_letters.end()} dead letters were written")
 
     def latencies(self) -> None:
-        """Our worker under paced load, at each rate and, in the full run, for as long as the soak takes."""
+        """Our worker under paced load, at each rate in turn."""
         fresh(self.settings, OURS, keep_readings=False)
         load(self.settings.kafka, self.schema_id, devices=1, records=6)
+        self.pace([Load(self.settings.kafka, self.schema_id, rate, self.plan.latency_seconds, 0) for rate in self.plan.rates])
+
+    def soak(self) -> None:
+        """Our worker for long at one rate, from the moment on at which its windows hold as much as they ever will."""
+        fresh(self.settings, OURS, keep_readings=False)
+        backlog = RETAINED_MINUTES * SOAK_DEVICES * len(SENSORS)
+        load(self.settings.kafka, self.schema_id, devices=SOAK_DEVICES, records=backlog, period_ms=60_000)
+        rate = SOAK_DEVICES * len(SENSORS)
+        soak = Load(self.settings.kafka, self.schema_id, rate, self.plan.soak_seconds, 0, SOAK_ALERTS_PER_SECOND)
+        self.results["soak"] = [asdict(sample) for sample in self.pace([soak])]
+
+    def pace(self, loads: list[Load]) -> list[Sample]:
+        """Give a new worker the backlog that is there, then the loads, each from some seconds from now on; samples of the last."""
         folder, log = self.folder(OURS)
         env = OURS.environment(self.settings, folder)
-        parts = [(rate, self.plan.latency_seconds) for rate in self.plan.rates]
-        if self.plan.soak_seconds:
-            parts.append((6 * SOAK_DEVICES, self.plan.soak_seconds))
+        samples: list[Sample] = []
         with (
             closing(Lag(self.settings.kafka, OURS.group, READINGS.topic)) as lag,
             running(OURS.command(self.settings, folder), env=env, cwd=BENCH.parent, log=log) as worker,
         ):
             lag.wait(worker, log)
-            for rate, seconds in parts:
-                paced = Load(self.settings.kafka, self.schema_id, rate, seconds, time.time() + LEAD_SECONDS)
+            for waiting in loads:
+                paced = replace(waiting, start=time.time() + LEAD_SECONDS)
                 generator = [sys.executable, "-m", "bench.pace"]
-                with console.status(f"{rate:,} readings/s for {seconds} s"):
+                with console.status(f"{paced.rate:,} readings/s for {paced.seconds} s"):
                     figures, samples = latency(worker, log, load=paced, command=generator, env=env, work=WORK)
                 lag.wait(worker, log)
                 self.results["latency"].append(asdict(figures))
-                if rate not in self.plan.rates:
-                    self.results["soak"] = [asdict(sample) for sample in samples]
                 console.print(
-                    f"latency {rate:10,} readings/s   p50 {figures.p50_ms:.1f}  p99 {figures.p99_ms:.1f}  p99.9 {figures.p999_ms:.1f} ms, "
-                    f"{figures.missing} of {figures.alerts} alerts missing, generator late by up to {figures.behind_ms:.1f} ms",
+                    f"latency {paced.rate:10,} readings/s   p50 {figures.p50_ms:.1f}  p99 {figures.p99_ms:.1f}  "
+                    f"p99.9 {figures.p999_ms:.1f} ms, {figures.missing} of {figures.alerts} alerts missing, "
+                    f"generator late by up to {figures.behind_ms:.1f} ms",
                     soft_wrap=True,
                 )
+        return samples
 
     def folder(self, job: Job) -> tuple[Path, Path]:
         """An empty folder for a job's process, and its log."""

@@ -68,7 +68,6 @@ class App(faust.App):
             consumer_max_fetch_size=2 << 20,  # per partition, compressed: some 50,000 readings
             broker_session_timeout=10,  # a killed worker's partitions move on after this; Faust's default is a minute
             broker_heartbeat_interval=2,
-            broker_max_poll_interval=86_400,  # who waits for ClickHouse reads nothing and is well; the watchdog finds who hangs
             broker_commit_interval=0.5,  # of what is acknowledged, once a checkpoint
             stream_buffer_maxsize=8,  # batches, not records
             stream_wait_empty=False,  # what is not acknowledged is read again; waiting for it only delays a rebalance
