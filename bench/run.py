@@ -125,9 +125,8 @@ class Bench:
     def soak(self) -> None:
         """Our worker for long at one rate, from the moment on at which its windows hold as much as they ever will."""
         fresh(self.settings, OURS, keep_readings=False)
-        backlog = RETAINED_MINUTES * SOAK_DEVICES * len(SENSORS)
-        load(self.settings.kafka, self.schema_id, devices=SOAK_DEVICES, records=backlog, period_ms=60_000)
         rate = SOAK_DEVICES * len(SENSORS)
+        load(self.settings.kafka, self.schema_id, devices=SOAK_DEVICES, records=RETAINED_MINUTES * rate, period_ms=60_000)
         soak = Load(self.settings.kafka, self.schema_id, rate, self.plan.soak_seconds, 0, SOAK_ALERTS_PER_SECOND)
         self.results["soak"] = [asdict(sample) for sample in self.pace([soak])]
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyruhvro
 from fastavro.schema import SchemaParseException, UnknownType, expand_schema
 
-from schemas.nodes import Node, children, dtype, kind, logical_type, nullable, plain, unbounded
+from schemas.nodes import Node, children, dtype, is_bytes, kind, logical_type, nullable, plain, unbounded
 
 FRAME_BYTES: Final = 5
 """The Confluent frame: a zero byte and the schema id, big-endian."""
@@ -59,7 +59,7 @@ class Codec:
             becomes = dtype(record)
             if isinstance(becomes, pl.Struct):
                 self.columns = pl.Schema(becomes)
-            if all(_in_bulk(field["type"]) or _is_bytes(field["type"]) for field in self.fields.values()):
+            if all(_in_bulk(field["type"]) or is_bytes(field["type"]) for field in self.fields.values()):
                 self._prepare_bulk(bare)
 
     def _prepare_bulk(self, bare: Node) -> None:
@@ -71,7 +71,7 @@ class Codec:
         except ValueError:  # stricter about names than fastavro
             return
         self.framed = framed
-        self.arrow = pa.schema([each.with_type(pa.binary()) if _is_bytes(self.fields[each.name]["type"]) else each for each in arrow])
+        self.arrow = pa.schema([each.with_type(pa.binary()) if is_bytes(self.fields[each.name]["type"]) else each for each in arrow])
 
 
 def _in_bulk(node: Node) -> bool:
@@ -81,12 +81,8 @@ def _in_bulk(node: Node) -> bool:
     return kind(node) not in {"null", "bytes", "fixed", "union"} and all(map(_in_bulk, within)) and (kind(node) != "record" or bool(within))
 
 
-def _is_bytes(node: Node) -> bool:
-    return kind(nullable(node)[1]) == "bytes"
-
-
 def _bytes_as_string(node: Node) -> Node:
-    if not _is_bytes(node):
+    if not is_bytes(node):
         return node
     return ["string" if branch == "bytes" else branch for branch in node] if isinstance(node, list) else "string"
 

@@ -29,6 +29,11 @@ def nullable(node: Node) -> tuple[bool, Node]:
     return False, node
 
 
+def is_bytes(node: Node) -> bool:
+    """Whether it is bytes, or bytes or null."""
+    return kind(nullable(node)[1]) == "bytes"
+
+
 def kind(node: Node) -> str:
     """The name of the type's kind: `long`, `record`, `union`, …."""
     if isinstance(node, list):

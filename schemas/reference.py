@@ -10,7 +10,7 @@ from fastavro.read import SchemaResolutionError
 from fastavro.validation import validate
 
 from schemas.codec import FRAME_BYTES, Codec
-from schemas.nodes import kind, nullable
+from schemas.nodes import is_bytes, nullable
 from schemas.rejects import Reason, Reject
 
 Datum = dict[str, Any]
@@ -53,7 +53,7 @@ def resolve(writer: Codec, reader: Codec, rows: Sequence[int], values: Sequence[
     data: list[Datum] = []
     rejects: list[Reject] = []
     # fastavro leaves a default of bytes the string of code points that JSON has for it
-    text_defaults = [name for name, field in reader.fields.items() if kind(nullable(field["type"])[1]) == "bytes"]
+    text_defaults = [name for name, field in reader.fields.items() if is_bytes(field["type"])]
     for row, value in zip(rows, values, strict=True):
         try:
             datum = read_record(writer, value, reader)

@@ -172,8 +172,9 @@ class Watching(Service):
                 await self.app.send_frame(DEAD_LETTERS, letters, letters["key"].to_list())
             if observed.late.height:
                 await self.app.send_frame(LATE, late_records(batch, observed.late))
-        self.app.metrics.batch(self.domain.name, len(batch), time.perf_counter() - started)
-        self._pace(batch, len(observed.rejects), time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self.app.metrics.batch(self.domain.name, len(batch), seconds)
+        self._pace(batch, len(observed.rejects), seconds)
         batch.release()
         return frozenset()
 
