@@ -1,6 +1,7 @@
 import asyncio
 import time
 from contextlib import contextmanager
+from uuid import uuid4
 
 import httpx
 import orjson
@@ -35,9 +36,9 @@ class Outlet:
 
 
 @pytest.fixture
-def plant(request):
-    """A plant of the test's own, and the name of its gateway's session."""
-    return request.node.name[5:35]
+def plant():
+    """A plant of the test's own, and the name of its gateway's session; two runs of one test have two."""
+    return f"plant-{uuid4().hex[:12]}"
 
 
 @pytest.fixture
