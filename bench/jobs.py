@@ -89,7 +89,7 @@ def fresh(settings: Settings, job: Job, *, keep_readings: bool) -> None:
     """Delete what a job left in Kafka (group, changelogs, outputs, and the readings unless kept) and create the topics it needs, empty."""
     admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
     kept = {READINGS.topic} if keep_readings else set()
-    _delete_group(admin, job.group)
+    delete_group(admin, job.group)
     own = (f"{job.group}-", f"changelog__{job.group}-")
     stale = [name for name in admin.list_topics(timeout=TIMEOUT_SECONDS).topics if name.startswith(own) or name in CONTRACTS.keys() - kept]
     for deleted in (admin.delete_topics(stale, operation_timeout=TIMEOUT_SECONDS) if stale else {}).values():
@@ -102,7 +102,8 @@ def fresh(settings: Settings, job: Job, *, keep_readings: bool) -> None:
         created.result()
 
 
-def _delete_group(admin: AdminClient, group: str) -> None:
+def delete_group(admin: AdminClient, group: str) -> None:
+    """Delete a consumer group, if there is one, once the sessions of members that were killed have ended."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
@@ -111,7 +112,7 @@ def _delete_group(admin: AdminClient, group: str) -> None:
             reason = error.args[0]
             if reason.code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return
-            # a new broker first looks for its group coordinator; a member that was killed stays until its session ends
+            # a new broker first looks for its group coordinator
             if time.monotonic() > deadline:
                 raise BenchError(f"Cannot delete consumer group {group}: {reason.str()}") from error
             time.sleep(0.5)

@@ -100,8 +100,8 @@ which is part of the figures.
 
 ## Memory
 
-The last of these rates is the soak: {plan["soak_seconds"]} s at 10,000 devices, after a backlog that fills their ten-minute windows.
-Resident memory of the worker, in MiB:
+The last of these rates is the soak: {plan["soak_seconds"]} s at {plan["devices"][-1]:,} devices, after a backlog that fills their
+ten-minute windows. Resident memory of the worker, in MiB:
 {_minute(soak, 2):.0f} in its second minute, {_minute(soak, plan["soak_seconds"] // 60):.0f} in its last.
 
 ![memory](memory.svg)

@@ -34,7 +34,6 @@ from tables.factory import WINDOWING
 
 WORK: Final = BENCH / "work"
 LEAD_SECONDS: Final = 6  # between the generator's start and its first record: imports, and the bodies encoded
-SOAK_DEVICES: Final = 10_000
 SOAK_ALERTS_PER_SECOND: Final = 10
 RETAINED_MINUTES: Final = WINDOWING.retention_ms // 60_000 + 1
 console = Console(stderr=True)
@@ -125,8 +124,9 @@ class Bench:
     def soak(self) -> None:
         """Our worker for long at one rate, from the moment on at which its windows hold as much as they ever will."""
         fresh(self.settings, OURS, keep_readings=False)
-        rate = SOAK_DEVICES * len(SENSORS)
-        load(self.settings.kafka, self.schema_id, devices=SOAK_DEVICES, records=RETAINED_MINUTES * rate, period_ms=60_000)
+        devices = self.plan.devices[-1]
+        rate = devices * len(SENSORS)
+        load(self.settings.kafka, self.schema_id, devices=devices, records=RETAINED_MINUTES * rate, period_ms=60_000)
         soak = Load(self.settings.kafka, self.schema_id, rate, self.plan.soak_seconds, 0, SOAK_ALERTS_PER_SECOND)
         self.results["soak"] = [asdict(sample) for sample in self.pace([soak])]
 

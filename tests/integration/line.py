@@ -11,15 +11,13 @@ from pathlib import Path
 import orjson
 import polars as pl
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from agents.factory.domain import FACTORY
 from agents.letters import dead_letters, late_records
 from agents.watch import Watch
 from deploy.embedded.preflight import free_ports
 from deploy.embedded.processes import marks
-from deploy.topics import ensure_topics
-from schemas.catalog import ALERTS, CHANGELOGS, CONTRACTS, DEAD_LETTERS, LATE, READINGS, WINDOWS
+from schemas.catalog import ALERTS, CHANGELOGS, DEAD_LETTERS, LATE, READINGS, WINDOWS
 from schemas.registry import Registry
 from schemas.wire import decode
 from streams.batches import Batch
@@ -199,19 +197,6 @@ def assert_equal(outcome: Outcome, expected: Outcome) -> None:
     assert nonzero == {p: {k: v for k, v in c.items() if v} for p, c in expected.counts.items()}
     for counts in outcome.counts.values():
         assert counts["received"] == sum(count for outcome, count in counts.items() if outcome != "received")
-
-
-def reset(settings):
-    """Empty topics, no group: as before the first worker ever."""
-    admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
-    names = [name for name in admin.list_topics(timeout=10).topics if name in CONTRACTS.keys() | CHANGELOGS.keys()]
-    for deleted in admin.delete_topics(names, operation_timeout=30).values():
-        deleted.result()
-    wait(lambda: not set(names) & admin.list_topics(timeout=10).topics.keys(), lambda: "topics are still there")
-    groups = [group.group_id for group in admin.list_consumer_groups().result().valid if group.group_id == "factory"]
-    for deleted in (admin.delete_consumer_groups(groups) if groups else {}).values():
-        deleted.result()
-    ensure_topics(settings.kafka)
 
 
 def simulate(settings, *options):

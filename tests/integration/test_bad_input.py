@@ -16,12 +16,13 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from agents.letters import MOST_KEY_BYTES, MOST_VALUE_BYTES
+from bench.jobs import OURS, fresh
 from deploy.embedded.stack import LocalStack, on_free_ports
 from schemas.catalog import DEAD_LETTERS, READINGS
 from schemas.registry import Registry
 from schemas.rejects import Reason
 from schemas.wire import encode
-from tests.integration.line import UNREGISTERED, Topics, Worker, actual, reset, wait
+from tests.integration.line import UNREGISTERED, Topics, Worker, actual, wait
 
 DAY_MS = 86_400_000
 MEGABYTE = 1_000_000
@@ -38,7 +39,7 @@ def stack(tmp_path_factory):
 
 @pytest.fixture
 def topics(stack):
-    reset(stack.settings)
+    fresh(stack.settings, OURS, keep_readings=False)
     with closing(Topics(stack.settings)) as topics:
         yield topics
 

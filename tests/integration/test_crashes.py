@@ -7,8 +7,9 @@ from contextlib import closing
 
 import pytest
 
+from bench.jobs import OURS, fresh
 from deploy.embedded.stack import LocalStack, on_free_ports
-from tests.integration.line import Topics, Worker, actual, assert_equal, reset, simulate, undisturbed
+from tests.integration.line import Topics, Worker, actual, assert_equal, simulate, undisturbed
 
 FAULTS = "duplicates=0.02,disorder=0.05,late=0.005,garbage=0.01"
 
@@ -21,7 +22,7 @@ def kafka(tmp_path_factory):
 
 @pytest.fixture
 def topics(kafka):
-    reset(kafka)
+    fresh(kafka, OURS, keep_readings=False)
     with closing(Topics(kafka)) as topics:
         yield topics
 

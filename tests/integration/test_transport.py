@@ -10,10 +10,11 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
+from bench.jobs import OURS, delete_group, fresh
 from deploy.embedded.stack import LocalStack, on_free_ports
 from schemas.catalog import READINGS, WINDOWS
 from tests.integration import transport_app
-from tests.integration.line import PATIENCE, Topics, Worker, actual, assert_equal, reset, simulate, undisturbed, wait
+from tests.integration.line import PATIENCE, Topics, Worker, actual, assert_equal, simulate, undisturbed, wait
 from tests.integration.transport_app import ECHO, FAIL, FLICKER, HOLD, LATER, ORDERS, PARTITIONS, SUMS, SUMS_CHANGELOG
 
 BATCHES = transport_app.BATCHES.topic
@@ -65,21 +66,10 @@ def admin(kafka):
     return AdminClient({"bootstrap.servers": kafka.kafka, "log_level": 0})
 
 
-def forget(admin, group):
-    """Delete a group, once the sessions of members that were killed have ended."""
-
-    def gone():
-        there = group in {g.group_id for g in admin.list_consumer_groups().result().valid}
-        return not there or admin.delete_consumer_groups([group])[group].exception() is None
-
-    wait(gone, lambda: f"group {group} has members")
-
-
 @pytest.fixture
-def topics(kafka, admin):
+def topics(kafka):
     """The factory's topics, empty."""
-    forget(admin, "factory")
-    reset(kafka)
+    fresh(kafka, OURS, keep_readings=False)
     with closing(Patient(kafka)) as topics:
         yield topics
 
@@ -87,7 +77,7 @@ def topics(kafka, admin):
 @pytest.fixture
 def apart(kafka, admin):
     """The topics of `transport_app`, empty."""
-    forget(admin, "transport")
+    delete_group(admin, "transport")
     configs = {name: {} for name in (BATCHES, ECHO, ORDERS, SUMS)} | {SUMS_CHANGELOG: {"cleanup.policy": "compact"}}
     there = [name for name in configs if name in admin.list_topics(timeout=10).topics]
     for deleted in (admin.delete_topics(there, operation_timeout=30) if there else {}).values():
