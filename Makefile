@@ -7,7 +7,7 @@ FOR    ?=
 g      ?= factory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-quick up down worker
+.PHONY: help demo test check bench bench-quick bench-prediction up down worker
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ bench: $(READY) ## Measure throughput and latency beside stock Faust and Quix St
 
 bench-quick: $(READY) ## The same in under five minutes, ending in one line of figures
 	$(BIN)/python -m bench.run --quick
+
+bench-prediction: $(READY) ## Measure how well failures are foreseen, on simulated wear
+	$(BIN)/python -m bench.prediction
 
 up: $(READY) ## Start Kafka, schema registry and MQTT broker in the background
 	$(BIN)/headrace up

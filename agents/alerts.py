@@ -3,6 +3,7 @@
 The conditions are evaluated over columns; only the readings at which a state may change are looked at one by one.
 """
 
+import math
 from collections import ChainMap, UserDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from agents.rules import Rule
+from agents.rules import Rule, columns
 
 # How long after its cooldown an episode still absorbs historic readings: what a gateway that was offline for an hour delivers.
 MEMORY_MS: Final = 3_600_000
@@ -95,7 +96,7 @@ def judge(rules: Sequence[Rule], episodes: Episodes, readings: pl.DataFrame, ori
         for reading in _turning_points(rule, episodes, readings):
             alerts += _step(rule, ChainMap(changes, episodes.data), origin, reading)
     episodes.update(changes)
-    return pl.DataFrame(alerts, schema=_SCHEMA, orient="row") if alerts else _NONE
+    return pl.DataFrame(alerts, schema=_SCHEMA, orient="row") if alerts else NONE
 
 
 def forget(rules: Sequence[Rule], episodes: Episodes, watermark: int) -> None:
@@ -124,6 +125,8 @@ class _Reading(NamedTuple):
     watermark: int
     raises: bool
     threshold: float
+    expected_at: int | None = None
+    confidence: float | None = None
 
 
 def _turning_points(rule: Rule, episodes: Episodes, readings: pl.DataFrame) -> Iterator[_Reading]:
@@ -131,16 +134,16 @@ def _turning_points(rule: Rule, episodes: Episodes, readings: pl.DataFrame) -> I
 
     Only devices that raise in this batch or have an open episode matter, a few of thousands.
     """
-    raises, clears, threshold = (readings[f"{rule.name}/{column}"] for column in ("raises", "clears", "threshold"))
+    raises, clears, *judged = (readings[f"{rule.name}/{column}"] for column in columns(rule))
     devices = {key.device_id for key in episodes.open[rule.name]}.union(readings["device_id"].filter(raises))
     if not devices:
         return
     near = (raises | clears) & readings["device_id"].is_in(list(devices))
-    columns = [*(readings[name] for name in ("device_id", "subject", "value", "timestamp", "watermark")), raises, threshold]
+    told = [*(readings[name] for name in ("device_id", "subject", "value", "timestamp", "watermark")), raises, *judged]
     latest: dict[tuple[str, str], bool] = {}
     # A walk costs 0.4 µs a reading and there are few; grouping them in Polars costs 300 µs however few they are, which is what a
     # small batch costs in all.
-    for reading in map(_Reading, *(column.filter(near).to_list() for column in columns)):
+    for reading in map(_Reading, *(column.filter(near).to_list() for column in told)):
         if reading.timestamp < reading.watermark:
             if reading.raises:
                 yield reading
@@ -189,6 +192,9 @@ def _is_absorbed(episode: Episode | None, cooldown_ms: int, at: int) -> bool:
 
 def _alert(rule: Rule, origin: Origin, key: Key, reading: _Reading, status: Status, raised_at: int) -> tuple[object, ...]:
     facts = {"device": key.device_id, "subject": key.subject, "value": reading.value, "threshold": reading.threshold}
+    if reading.confidence is not None:
+        minutes = (reading.expected_at - reading.timestamp) / 60_000 if reading.expected_at else math.inf
+        facts |= {"minutes": minutes, "confidence": reading.confidence}
     return (
         alert_id(origin, key, raised_at),
         origin.tenant,
@@ -204,6 +210,8 @@ def _alert(rule: Rule, origin: Origin, key: Key, reading: _Reading, status: Stat
         raised_at,
         reading.timestamp,
         reading.timestamp < reading.watermark,
+        reading.expected_at,
+        reading.confidence,
     )
 
 
@@ -213,8 +221,11 @@ _SCHEMA: Final = {
     "message": pl.String,
     **dict.fromkeys(("raised_at", "changed_at"), pl.Int64),
     "historic": pl.Boolean,
+    "expected_at": pl.Int64,
+    "confidence": pl.Float64,
 }
-_NONE: Final = pl.DataFrame(schema=_SCHEMA)
+NONE: Final = pl.DataFrame(schema=_SCHEMA)
+"""No alerts."""
 _EPISODE_SCHEMA: Final = {
     **dict.fromkeys(("device_id", "subject", "rule"), pl.String),
     **dict.fromkeys(("raised_at", "changed_at"), pl.Int64),

@@ -44,6 +44,13 @@ class Domain:
     Readings keep those columns and have `device_id`, `subject`, `value` and `timestamp`, and whatever the rules look at. The order of
     the log is kept, and what becomes of a record depends on that record alone.
     """
+    trend_rules: Sequence[Rule] = ()
+    """Rules over the trends of the windows' keys, once a pane."""
+    prepare_trends: Callable[[pl.DataFrame], pl.DataFrame] = lambda trends: trends
+    """Trends (`tables.trends.SCHEMA`, `timestamp` of the pane's end, `value`, `silent_ms`, `constant_ms`) → what their rules look at.
+
+    Rows and columns are kept; `device_id` and `subject` are there.
+    """
 
 
 @dataclass(frozen=True)

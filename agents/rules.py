@@ -15,6 +15,14 @@ class Severity(StrEnum):
     CRITICAL = "CRITICAL"
 
 
+@dataclass(frozen=True)
+class Forecast:
+    """When a value is expected to meet its limit (ms of event time), and how likely that is (0 to 1)."""
+
+    expected_at: pl.Expr
+    confidence: pl.Expr
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """A condition over the columns of a prepared frame; both conditions must be false on null."""
@@ -31,18 +39,19 @@ class Rule:
     cooldown_ms: int
     """Raised again within this time of its start, the same episode is reopened instead of a new one raised."""
     message: str
-    """Format of the text; knows `device`, `subject`, `value` and `threshold`."""
+    """Format of the text; knows `device`, `subject`, `value` and `threshold`, of a forecast also `minutes` to go and `confidence`."""
+    forecast: Forecast | None = None
+    """Of a rule that warns of what is not yet so; its confidence is 1 where that has come true."""
 
 
 def evaluate(rules: Sequence[Rule], frame: pl.DataFrame) -> pl.DataFrame:
-    """All rules in one pass: columns `<rule>/raises` and `<rule>/clears` (Boolean) and `<rule>/threshold`, a row for each of the frame."""
-    columns = [
-        column.alias(f"{rule.name}/{kind}")
-        for rule in rules
-        for kind, column in (
-            ("raises", rule.raises.fill_null(value=False)),
-            ("clears", rule.clears.fill_null(value=False)),
-            ("threshold", rule.threshold),
-        )
-    ]
-    return frame.select_seq(*columns)
+    """All rules in one pass, a row for each of the frame: columns `<rule>/<name>` for the names of `columns`."""
+    return frame.select_seq(*(column.alias(f"{rule.name}/{name}") for rule in rules for name, column in columns(rule).items()))
+
+
+def columns(rule: Rule) -> dict[str, pl.Expr]:
+    """What is evaluated of a rule: `raises` and `clears` (Boolean), `threshold`, and of a forecast `expected_at` and `confidence`."""
+    found = {"raises": rule.raises.fill_null(value=False), "clears": rule.clears.fill_null(value=False), "threshold": rule.threshold}
+    if rule.forecast:
+        found |= {"expected_at": rule.forecast.expected_at.cast(pl.Int64), "confidence": rule.forecast.confidence}
+    return found

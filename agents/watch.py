@@ -15,11 +15,12 @@ from typing import Any, Final
 import polars as pl
 
 from agents import alerts
+from agents.outlook import Outlook
 from agents.reading import Domain, Read, Records, below, read
 from schemas.rejects import Reason, Reject
 from schemas.wire import Codec
 from tables import windows
-from tables.checkpoint import Checkpoint, Ledger, Recovered
+from tables.checkpoint import Checkpoint, Ledger
 from tables.windows import Windowing
 
 logger = logging.getLogger(__name__)
@@ -36,12 +37,15 @@ class Observed:
 
 @dataclass(frozen=True)
 class Settled:
-    """What a checkpoint calls for: window results to deliver before its state, and the state."""
+    """What a checkpoint calls for: window results and alerts of trends to deliver before its state, and the state."""
 
     windows: pl.DataFrame
+    alerts: pl.DataFrame
     checkpoint: Checkpoint
     counts: Mapping[str, int]
     """The ledger at the checkpoint's fence."""
+    forecasts: Mapping[str, int]
+    """What has become of forecasts, as `Outlook.forecasts`."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,14 @@ class Watch:
     """The ledger: `received` = `accepted` + `duplicate` + `late` + every `rejected/<reason>`."""
     panes: dict[int, pl.DataFrame] = field(default_factory=dict)
     episodes: alerts.Episodes = field(default_factory=alerts.Episodes)
+    outlook: Outlook = field(init=False)
     ledger: Ledger = field(default_factory=Ledger)
     _unfolded: list[pl.DataFrame] = field(default_factory=list)
     _unfolded_rows: int = 0
     _episodes_changed: bool = False
+
+    def __post_init__(self) -> None:
+        self.outlook = Outlook(self.domain, alerts.Origin(self.tenant, self.domain.name))
 
     @property
     def watermark(self) -> int:
@@ -96,13 +104,12 @@ class Watch:
         self.stream_time = recovered.facts["stream_time"]
         self.settled_to = recovered.facts["settled_to"]
         self.counts = Counter(recovered.facts["counts"])
-        self._recover_families(recovered)
-
-    def _recover_families(self, recovered: Recovered) -> None:
+        if "outlook" in recovered.facts:  # the first version had none
+            self.outlook.recover(recovered.facts["outlook"], recovered.families)
         for family, frame in recovered.families.items():
             if family == _EPISODES:
                 self.episodes = alerts.from_frame(frame)
-            else:
+            elif family.startswith(_PANE):
                 self.panes[int(family.removeprefix(_PANE))] = frame.sort(*self.domain.windowing.keys)
 
     def observe(self, batch: Records, writers: Mapping[int, Codec], missing: Set[int]) -> Observed | frozenset[int]:
@@ -118,7 +125,7 @@ class Watch:
         given_up = windows.stream_time(self.stream_time, "timestamp", "arrival") - spec.patience_ms
         pane = spec.pane_of(pl.col("timestamp"))
         readings = readings.with_columns_seq(watermark=given_up, pane=pane, is_late=pane + spec.pane_ms <= given_up)
-        raised = alerts.judge(self.domain.rules, self.episodes, readings, alerts.Origin(self.tenant, self.domain.name))
+        raised = alerts.judge(self.domain.rules, self.episodes, readings, self.outlook.origin)
         if readings.height:
             self.stream_time = readings["watermark"][-1] + spec.patience_ms
         late = readings.clear()
@@ -163,19 +170,20 @@ class Watch:
         folded = windows.fold(spec, self.panes, readings)
         self.panes |= folded.panes
         results = windows.closed(spec, self.panes, self.settled_to, watermark, readings.select(*spec.keys, "pane"))
+        foreseen, families = self.outlook.advance(self.panes, cut.stream_time - spec.patience_ms)
         expired = windows.expired(spec, self.panes, watermark)
         for start in expired:
             del self.panes[start]
         self.settled_to = max(self.settled_to, watermark)
         taken = Counter(accepted=readings.height - folded.duplicates, duplicate=folded.duplicates)
         self.counts.update(taken)
-        changed = {f"{_PANE}{start}": frame for start, frame in folded.panes.items() if start in self.panes}
+        changed = {f"{_PANE}{start}": frame for start, frame in folded.panes.items() if start in self.panes} | families
         if cut.episodes is not None:
             changed[_EPISODES] = alerts.to_frame(cut.episodes)
         counts = cut.counts + taken
-        facts = {"stream_time": cut.stream_time, "settled_to": self.settled_to, "counts": counts}
+        facts = {"stream_time": cut.stream_time, "settled_to": self.settled_to, "counts": counts, "outlook": self.outlook.facts}
         checkpoint = self.ledger.stage(cut.fence, facts, changed, [f"{_PANE}{start}" for start in expired])
-        return Settled(results.with_columns(closed_by=pl.lit("watermark")), checkpoint, counts)
+        return Settled(results.with_columns(closed_by=pl.lit("watermark")), foreseen, checkpoint, counts, self.outlook.forecasts.copy())
 
     def idle(self) -> pl.DataFrame:
         """Results of the windows still open, for a partition that fell silent; state does not change."""

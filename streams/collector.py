@@ -10,8 +10,9 @@ from streams.metrics import Sample
 if TYPE_CHECKING:
     from streams.assembly import App
     from streams.ingest import Ingest
+    from streams.lane import Lane
     from streams.sinking import Sinking
-    from streams.watching import Lane, Watching
+    from streams.watching import Watching
 
 
 def of_worker(app: "App") -> Iterator[Sample]:
@@ -63,6 +64,8 @@ def of_watching(watching: "Watching") -> Iterator[Sample]:
             yield Sample(name, labels, value)
         for outcome, records in lane.counts.items():
             yield Sample("headrace_ledger_records_total", (*labels, outcome), records)
+        for outcome, forecasts in lane.forecasts.items():
+            yield Sample("headrace_forecasts_total", (*labels, outcome), forecasts)
 
 
 def of_ingest(ingest: "Ingest") -> Iterator[Sample]:

@@ -95,6 +95,13 @@ CATALOGUE: Final = (
         "Many at once: a plant in trouble, or a rule whose condition is wrong.",
     ),
     Metric(
+        "headrace_forecasts_total",
+        "counter",
+        (*_LANE, "outcome"),
+        "Forecasts by what became of them: raised, and of those came-true or withdrawn; the rest is still open.",
+        "Many withdrawn: machines change in ways the trend does not know, or the rule asks for too little confidence.",
+    ),
+    Metric(
         "headrace_state_panes",
         "gauge",
         _LANE,

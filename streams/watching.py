@@ -7,10 +7,8 @@ take ─▶ observe ─┬▶ alerts, dead letters, late records ─────
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 
@@ -24,6 +22,7 @@ from schemas.catalog import ALERTS, DEAD_LETTERS, LATE, Contract
 from streams.assembly import App
 from streams.batches import BATCH_TOPICS, Batch
 from streams.collector import of_watching
+from streams.lane import Lane
 from streams.settings import settings
 from streams.store import Store
 from streams.transport import Consumer
@@ -51,26 +50,6 @@ REJECTS_SHARE: Final = 0.04
 OVERHEAD_SECONDS: Final = 0.002
 
 Result = TypeVar("Result")
-
-
-@dataclass(eq=False)
-class Lane:
-    """One partition as long as it is ours: its state, and the batches that are not yet acknowledged."""
-
-    tp: TP
-    watch: Watch
-    observed: list[EventT[Any]] = field(default_factory=list)
-    """In the state, and with the next checkpoint in the changelog."""
-    parked: deque[EventT[Any]] = field(default_factory=deque)
-    """Waiting for schemas from the registry."""
-    active_at: float = field(default_factory=time.monotonic)
-    checkpoint_at: float = field(default_factory=time.monotonic)
-    """When the latest checkpoint began."""
-    idle: bool = False
-    telling: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held until all is sent that a batch calls for: a checkpoint in between would acknowledge what was never delivered."""
-    counts: Mapping[str, int] = field(default_factory=dict)
-    """The ledger as of the latest delivered checkpoint: what a restart does not take back."""
 
 
 class Watching(Service):
@@ -139,7 +118,7 @@ class Watching(Service):
         if tp not in self.lanes:
             watch = Watch(self.domain, settings().tenant)
             watch.recover(self._replica(tp))
-            self.lanes[tp] = Lane(tp, watch, counts=dict(watch.counts))
+            self.lanes[tp] = Lane(tp, watch, counts=dict(watch.counts), forecasts=dict(watch.outlook.forecasts))
             self.log.info("lane_opened topic=%s partition=%d fence=%d", tp.topic, tp.partition, watch.fence)
         return self.lanes[tp]
 
@@ -253,12 +232,13 @@ class Watching(Service):
         settled = await asyncio.to_thread(lane.watch.fold, cut)
         checkpoint = settled.checkpoint
         await self.app.send_frame(self._windows, settled.windows)
+        await self.app.send_frame(ALERTS, settled.alerts)
         await self._write(lane, checkpoint.buckets.items())
         await self.app.producer.flush()
         await self._write(lane, [checkpoint.manifest])
         await self.app.producer.flush()
         if self._is_ours(lane):
-            lane.counts = settled.counts
+            lane.counts, lane.forecasts = settled.counts, settled.forecasts
             await self._acknowledge(lane, checkpoint, events)
         size = sum(map(len, checkpoint.buckets.values()))
         self.app.metrics.checkpoint(self.domain.name, size, time.perf_counter() - started)

@@ -13,7 +13,7 @@ from rich.console import Console
 from deploy.simulate import kafka_sink, mqtt_sink
 from deploy.simulate.delivery import Sink
 from deploy.simulate.faults import Faults
-from deploy.simulate.fleet import fleet
+from deploy.simulate.fleet import Wear, fleet
 from deploy.simulate.run import Plan, run
 from deploy.simulate.signals import Signals
 from deploy.simulate.truth import Truth
@@ -44,6 +44,10 @@ def factory(
     count: Annotated[int | None, typer.Option(min=1, help="Readings to send at full speed instead; their event time ends now.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same readings, times counted from the start.")] = 0,
     faults: Annotated[str, typer.Option(help="default, none, or e.g. duplicates=0.01,disorder=0.02,late=0.001,garbage=0.001.")] = "default",
+    wear: Annotated[
+        tuple[float, float],
+        typer.Option(metavar="SHORTEST LONGEST", help="Minutes from one repair of a machine that wears out to the next."),
+    ] = (0.75, 15),
     to: Annotated[To, typer.Option(help="mqtt as devices do, kafka as the gateway does.")] = To.MQTT,
     truth: Annotated[Path | None, typer.Option(help="File for what is due: counts by kind and alerts, as JSON lines.")] = None,
 ) -> None:
@@ -54,7 +58,7 @@ def factory(
         mix = Faults.parse(faults)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    channels = fleet(devices, seed)
+    channels = fleet(devices, seed, Wear(shortest=60 * wear[0], longest=60 * wear[1]))
     known = Truth(channels, {To.MQTT: mqtt_sink.REJECTED, To.KAFKA: kafka_sink.REJECTED}[to])
     console = Console(stderr=True)
     try:

@@ -7,12 +7,21 @@ import numpy as np
 import polars as pl
 
 from agents.factory.sensors import LIMITS
+from deploy.simulate.signals import SHAPES
 
 PLANTS: Final = 5
 LINES: Final = 4  # production lines in a plant, each in a hall
 MACHINES: Final = ("press", "mill", "lathe", "robot", "oven")
-DEGRADING: Final = 0.05  # share of devices with one sensor that wears out and is repaired, again and again
-WEAR_SECONDS: Final = (45.0, 900.0)  # one repair to the next: the shortest shows an alert in a one-minute demo
+
+
+@dataclass(frozen=True)
+class Wear:
+    """Devices with one sensor that wears out and is repaired, again and again: their share, and the seconds from repair to repair."""
+
+    share: float = 0.05
+    shortest: float = 45
+    """It shows an alert in a demo of a minute."""
+    longest: float = 900
 
 
 @dataclass(frozen=True)
@@ -37,8 +46,8 @@ NORMALS: Final = (
 )
 
 
-def fleet(devices: int, seed: int) -> pl.DataFrame:
-    """Channels of `devices` machines: names, limits, and the parameters of `signals.Signals`; `wear_seconds` is null for healthy ones."""
+def fleet(devices: int, seed: int, wear: Wear = Wear()) -> pl.DataFrame:
+    """Channels of `devices` machines: names, limits, and the parameters of `signals.Signals`, those of wear null for healthy ones."""
     rng = np.random.default_rng(seed)
     number = np.arange(devices)
     plant, line = number % PLANTS + 1, number // PLANTS % LINES + 1
@@ -52,15 +61,18 @@ def fleet(devices: int, seed: int) -> pl.DataFrame:
     )
     channels = machines.join(pl.DataFrame(NORMALS), how="cross").join(LIMITS, on="sensor_type", how="left", maintain_order="left")
     count = channels.height
-    degrading = min(devices, max(PLANTS, round(DEGRADING * devices)))
+    degrading = min(devices, max(PLANTS, round(wear.share * devices)))
     worn = rng.choice(devices, degrading, replace=False) * len(NORMALS) + rng.integers(len(NORMALS), size=degrading)
     wear_seconds = np.full(count, np.nan)
-    wear_seconds[worn] = np.geomspace(*WEAR_SECONDS, degrading)
+    wear_seconds[worn] = np.geomspace(wear.shortest, wear.longest, degrading)
+    own, drift_seconds, phase = rng.uniform(-2, 2, count), rng.uniform(600, 3600, count), rng.uniform(0, 1, count)
+    shapes = dict(zip(worn.tolist(), rng.permuted(np.resize(list(SHAPES), degrading)).tolist(), strict=True))
     return channels.with_columns(
-        pl.col("value") + pl.Series("own", rng.uniform(-2, 2, count)) * pl.col("noise"),
-        pl.Series("drift_seconds", rng.uniform(600, 3600, count)),
-        pl.Series("phase", rng.uniform(0, 1, count)),
+        pl.col("value") + pl.Series("own", own) * pl.col("noise"),
+        pl.Series("drift_seconds", drift_seconds),
+        pl.Series("phase", phase),
         pl.Series("wear_seconds", wear_seconds, nan_to_null=True),
+        pl.Series("wear_shape", [shapes.get(channel) for channel in range(count)], dtype=pl.String),
         # where critical is crossed stays clear of the maximum, beyond which a reading is invalid
         worn_value=pl.col("critical") + 0.35 * (pl.col("maximum") - pl.col("critical")),
     )

@@ -1,13 +1,29 @@
 """What the sensors measure: drift, noise, shifts, wear and repair, as columns; the same for the same seed and start."""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+# Of a cycle of wear: sound for so long, then wearing out, broken until then, and as new after the repair.
+SOUND: Final = 0.4
+WEARING: Final = 0.3
+BROKEN_UNTIL: Final = 0.8
+
+SHAPES: Final[Mapping[str, Callable[[Array], Array]]] = {
+    "linear": lambda progress: progress,
+    "quadratic": np.square,
+    "exponential": lambda progress: np.expm1(3 * progress) / np.expm1(3),
+    "saturating": lambda progress: progress**0.6,
+    "staircase": lambda progress: np.floor(12 * progress) / 12,
+}
+"""How wear goes on: evenly, faster and faster, fast at first, or in steps."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +54,10 @@ class Signals:
         order = np.argsort(moments, kind="stable")
         return moments[order], order
 
+    def _shapes(self) -> NDArray[np.int64]:
+        """For each channel, which of SHAPES its wear has; any for those that do not wear."""
+        return self.fleet["wear_shape"].replace_strict(list(SHAPES), range(len(SHAPES)), default=0).to_numpy()
+
     def _column(self, name: str, order: NDArray[np.int64]) -> Array:
         return self.fleet[name].to_numpy()[order]
 
@@ -51,12 +71,13 @@ class Signals:
         values = self._column("value", order) + drift * self._column("drift", order) + load * self._column("shift", order)
         wear = self._column("wear_seconds", order)
         worn = np.flatnonzero(~np.isnan(wear))
-        share = _wear((seconds[:, worn] / wear[worn] + phase[worn]) % 1)
+        cycle = (seconds[:, worn] / wear[worn] + phase[worn]) % 1
+        share = np.where(cycle < BROKEN_UNTIL, _wear(np.clip((cycle - SOUND) / WEARING, 0, 1), self._shapes()[order][worn]), 0.0)
         values[:, worn] = (1 - share) * values[:, worn] + share * self._column("worn_value", order)[worn]
         # cut at four standard deviations: no reading of a sound sensor is invalid
         return values + np.clip(noise, -4, 4) * self._column("noise", order)
 
 
-def _wear(cycle: Array) -> Array:
-    """From 0 (as new) to 1 (beyond critical) over one cycle: sound, wearing out, broken, repaired."""
-    return np.where(cycle < 0.8, np.clip((cycle - 0.4) / 0.3, 0, 1), 0.0)
+def _wear(progress: Array, shape: NDArray[np.int64]) -> Array:
+    """From 0 (as new) to 1 (beyond critical) as the wearing phase goes from 0 to 1."""
+    return np.select([shape == number for number in range(len(SHAPES))], [wears(progress) for wears in SHAPES.values()])

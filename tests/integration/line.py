@@ -158,7 +158,9 @@ def undisturbed(settings, topics) -> Outcome:
             frames["alerts"].append(observed.alerts)
             frames["late"].append(late_records(head, observed.late))
             frames["dead_letters"].append(dead_letters(head, observed.rejects))
-            frames["windows"].append(watch.settle().windows)
+            settled = watch.settle()
+            frames["windows"].append(settled.windows)
+            frames["alerts"].append(settled.alerts)
         counts[partition] = dict(watch.counts)
     return tidy({name: pl.concat(parts) for name, parts in frames.items()}, counts)
 
@@ -181,7 +183,10 @@ def tidy(frames, counts) -> Outcome:
     windows = frames["windows"].filter(pl.col("closed_by") == "watermark").sort("revision").unique(WINDOW, keep="last").sort(WINDOW)
     return Outcome(
         windows.select(*WINDOW, "count", "mean", "min", "max", "stddev", "last", "last_at", "revision"),
-        frames["alerts"].unique(CHANGE).sort(CHANGE).select(*CHANGE, "device_id", "subject", "value", "raised_at", "historic"),
+        frames["alerts"]
+        .unique(CHANGE)
+        .sort(CHANGE)
+        .select(*CHANGE, "device_id", "subject", "rule", "value", "raised_at", "historic", "confidence"),
         frames["late"].unique(SOURCE).sort(SOURCE).select(*SOURCE, "late_by_ms", "value"),
         frames["dead_letters"].unique(SOURCE).sort(SOURCE).select(*SOURCE, "reason", "value"),
         counts,

@@ -97,3 +97,20 @@ def test_a_clean_stop_leaves_nothing_to_read_again(kafka, topics, tmp_path):
         assert worker.stop() == 0
     assert topics.ends("factory-readings-1m-changelog") == before
     assert_equal(actual(kafka, topics), undisturbed(kafka, topics))
+
+
+@pytest.mark.timeout(300)
+def test_forecasts_of_three_hours_survive_kill_9_in_their_midst(kafka, topics, tmp_path):
+    readings = 20 * 6 * 6 * 180  # every ten seconds one of each sensor
+    load = simulate(kafka, "--devices", 20, "--rate", 12, "--count", readings, "--wear", 100, 200, "--faults", FAULTS)
+    assert load.wait(timeout=120) == 0
+    for _ in range(4):
+        with Worker(kafka, tmp_path, instance="one") as worker:
+            worker.wait_for("lane_opened")
+            time.sleep(0.5)
+            worker.kill()
+    finish(kafka, topics, tmp_path, instance="one")
+    found = actual(kafka, topics)
+    assert_equal(found, undisturbed(kafka, topics))
+    forecasts = found.alerts.filter(rule="critical-expected")
+    assert set(forecasts["status"]) >= {"RAISED", "CLEARED"}

@@ -83,6 +83,8 @@ def test_an_alert_has_the_columns_of_its_topic():
         "raised_at": START + 1000,
         "changed_at": START + 1000,
         "historic": False,
+        "expected_at": None,
+        "confidence": None,
     }
     decoded = decode(encode(ALERTS.codec, 1, alerts), ALERTS.codec, {1: ALERTS.codec})
     assert decoded.frame.drop("row").rows(named=True) == [expected]

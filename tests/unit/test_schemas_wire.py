@@ -174,7 +174,7 @@ def test_a_record_of_another_topics_schema_is_incompatible():
             dict.fromkeys(ALERTS.codec.columns, "x")
             | dict.fromkeys(("value", "threshold"), 1.0)
             | dict.fromkeys(("raised_at", "changed_at"), 5)
-            | {"historic": False}
+            | {"historic": False, "expected_at": None, "confidence": None}
         ]
     )
     decoded = decode(encode(ALERTS.codec, 9, alert), READER, {9: ALERTS.codec})

@@ -8,7 +8,21 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streams.metrics import CATALOGUE, Metrics, Sample
 
-UNITS = {"records", "batches", "messages", "seconds", "bytes", "offset", "episodes", "panes", "rows", "rebalances", "failures", "ready"}
+UNITS = {
+    "records",
+    "batches",
+    "messages",
+    "seconds",
+    "bytes",
+    "offset",
+    "episodes",
+    "panes",
+    "rows",
+    "rebalances",
+    "failures",
+    "ready",
+    "forecasts",
+}
 
 
 def families(metrics):
