@@ -56,7 +56,7 @@ class Outlook:
         for start in sorted(start for start in panes if self.reached <= start and start + spec.pane_ms <= given_up):
             self.reached = start + spec.pane_ms
             self.trends = trends.advance(spec, self.trends, panes[start], start)
-            rows = self.domain.prepare_trends(self.trends.with_columns(_views(self.reached)))
+            rows = self.domain.prepare_trends(self.trends.with_columns(views(self.reached)))
             found.append(alerts.judge(rules, self.episodes, rows.hstack(evaluate(rules, rows)), self.origin))
             self.trends = trends.remembered(self.trends, self.reached)
         if not found:
@@ -76,7 +76,7 @@ def _outcomes(told: pl.DataFrame) -> dict[str, int]:
     return {"raised": raised, "came-true": true, "withdrawn": cleared.height - true}
 
 
-def _views(end: int) -> list[pl.Expr]:
+def views(end: int) -> list[pl.Expr]:
     """What rules look at besides the columns of `tables.trends`, at the end of a pane; every trend is on time."""
     now = pl.lit(end, pl.Int64)
     return [

@@ -58,6 +58,8 @@ class Read:
     """What the records of a batch say."""
 
     batch: Records
+    rules: Sequence[Rule]
+    """Those whose columns `readings` has."""
     received: int
     """How many lie at the fence or above; the others are neither readings nor rejects."""
     readings: pl.DataFrame
@@ -91,7 +93,7 @@ def read(
     received = [len(batch.offsets) - skip for (batch, _), skip in zip(batches, skips, strict=True)]
     bounds = [0, *accumulate(received)]
     return [
-        Read(batch, count, *_part(readings, [*decoded.rejects, *unfit], start, end, skip))
+        Read(batch, domain.rules, count, *_part(readings, [*decoded.rejects, *unfit], start, end, skip))
         for (batch, _), skip, count, (start, end) in zip(batches, skips, received, pairwise(bounds), strict=True)
     ]
 

@@ -85,6 +85,10 @@ class Watch:
     def __post_init__(self) -> None:
         self.outlook = Outlook(self.domain, alerts.Origin(self.tenant, self.domain.name))
 
+    def adopt(self, domain: Domain) -> None:
+        """From now on judge by another version of the domain's rules; its windows are the same."""
+        self.domain = self.outlook.domain = domain
+
     @property
     def watermark(self) -> int:
         """Event time that no reading is expected to be behind any more."""
@@ -125,7 +129,7 @@ class Watch:
         given_up = windows.stream_time(self.stream_time, "timestamp", "arrival") - spec.patience_ms
         pane = spec.pane_of(pl.col("timestamp"))
         readings = readings.with_columns_seq(watermark=given_up, pane=pane, is_late=pane + spec.pane_ms <= given_up)
-        raised = alerts.judge(self.domain.rules, self.episodes, readings, self.outlook.origin)
+        raised = alerts.judge(found.rules, self.episodes, readings, self.outlook.origin)
         if readings.height:
             self.stream_time = readings["watermark"][-1] + spec.patience_ms
         late = readings.clear()

@@ -2,7 +2,7 @@
 
 import typer
 
-from deploy import schemas_commands
+from deploy import rules_commands, schemas_commands
 from deploy.demo.commands import demo
 from deploy.embedded.commands import down, status, up
 from deploy.simulate import commands as simulate_commands
@@ -14,6 +14,7 @@ app.command()(up)
 app.command()(down)
 app.command()(status)
 app.command()(topics)
+app.add_typer(rules_commands.app, name="rules")
 app.add_typer(schemas_commands.app, name="schemas")
 app.add_typer(simulate_commands.app, name="simulate")
 

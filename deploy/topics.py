@@ -33,11 +33,14 @@ def ensure_topics(bootstrap: str) -> list[str]:
     Raises TopicMismatchError if one is there with other partitions, KafkaException if Kafka does not answer.
     """
     wanted = [
-        NewTopic(c.topic, c.partitions, -1, config={"cleanup.policy": "delete", "retention.ms": str(c.retention_hours * HOUR_MS)})
-        for c in CONTRACTS.values()
+        NewTopic(c.topic, c.partitions, -1, config=COMPACTED if c.compacted else _kept(c.retention_hours)) for c in CONTRACTS.values()
     ]
     wanted += [NewTopic(name, source.partitions, -1, config=COMPACTED) for name, source in CHANGELOGS.items()]
     return _ensure(bootstrap, wanted)
+
+
+def _kept(hours: int) -> dict[str, str]:
+    return {"cleanup.policy": "delete", "retention.ms": str(hours * HOUR_MS)}
 
 
 def _ensure(bootstrap: str, wanted: list[NewTopic]) -> list[str]:

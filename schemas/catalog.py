@@ -22,6 +22,8 @@ class Contract:
     retention_hours: int
     sink: str
     """ClickHouse table the warehouse stores the topic in."""
+    compacted: bool = False
+    """Whether the latest record of each key is kept for ever, and nothing else longer than needed."""
 
     @property
     def subject(self) -> str:
@@ -45,8 +47,10 @@ WINDOWS: Final = Contract(topic="factory.windows", key="device_id", partitions=4
 ALERTS: Final = Contract(topic="alerts", key="device_id", partitions=4, retention_hours=30 * DAY_HOURS, sink="alerts")
 LATE: Final = Contract(topic="late", key="device_id", partitions=4, retention_hours=7 * DAY_HOURS, sink="late_records")
 DEAD_LETTERS: Final = Contract(topic="dead-letters", key=None, partitions=4, retention_hours=30 * DAY_HOURS, sink="dead_letters")
+# 1 partition: rules are few, and every worker reads them all in the order they were applied in.
+RULES: Final = Contract(topic="rules", key="rule_id", partitions=1, retention_hours=0, sink="rules", compacted=True)
 
-CONTRACTS: Final[Mapping[str, Contract]] = {c.topic: c for c in (READINGS, WINDOWS, ALERTS, LATE, DEAD_LETTERS)}
+CONTRACTS: Final[Mapping[str, Contract]] = {c.topic: c for c in (READINGS, WINDOWS, ALERTS, LATE, DEAD_LETTERS, RULES)}
 
 CHANGELOGS: Final[Mapping[str, Contract]] = {"factory-readings-1m-changelog": READINGS}
 """The workers' changelog topics, `<app>-<table>-changelog`, each with the contract of its source, whose partitions it has."""

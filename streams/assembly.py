@@ -54,6 +54,8 @@ class App(faust.App):
         self.writes = (*writes, DEAD_LETTERS)
         self.services: list[Service] = []
         """Run from the app's start to its stop."""
+        self.prerequisites: list[Service] = []
+        """The same, but started before anything is read."""
         self.schema_ids: Mapping[str, int] = {}
         """Topic → id of the schema its records are written with."""
         super().__init__(
@@ -96,8 +98,8 @@ class App(faust.App):
         return self._writers
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:
-        """The watchdog, Faust's own services, then ours; they stop in the opposite order."""
-        return [self.watchdog, *super().on_init_dependencies(), *self.services]
+        """The watchdog, what reading needs, Faust's own services, then ours; they stop in the opposite order."""
+        return [self.watchdog, *self.prerequisites, *super().on_init_dependencies(), *self.services]
 
     async def on_first_start(self) -> None:
         """Faust's hook before anything starts."""

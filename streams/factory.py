@@ -1,11 +1,13 @@
 """`faust -A streams.factory worker`: sensor readings in, windows and alerts out."""
 
 from agents.factory.domain import FACTORY
-from schemas.catalog import ALERTS, LATE, READINGS, WINDOWS
+from schemas.catalog import ALERTS, LATE, READINGS, RULES, WINDOWS
 from streams.assembly import App
+from streams.rulebook import Rulebook
 from streams.watching import Watching
 from tables.factory import TABLE
 
-app = App("factory", web_port=6066, reads=[READINGS], writes=[WINDOWS, ALERTS, LATE])
+app = App("factory", web_port=6066, reads=[READINGS, RULES], writes=[WINDOWS, ALERTS, LATE])
 
 factory = Watching(app, FACTORY, source=READINGS, windows=WINDOWS, table=TABLE)
+rulebook = Rulebook(app, factory)

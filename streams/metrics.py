@@ -102,6 +102,13 @@ CATALOGUE: Final = (
         "Many withdrawn: machines change in ways the trend does not know, or the rule asks for too little confidence.",
     ),
     Metric(
+        "headrace_refused_rules_total",
+        "counter",
+        ("domain",),
+        "Rules in the topic that do not fit the domain; the rule before them stays in force.",
+        "Above 0: somebody writes to the topic without headrace rules, or with another version of it.",
+    ),
+    Metric(
         "headrace_state_panes",
         "gauge",
         _LANE,

@@ -8,18 +8,18 @@ from aiohttp import web
 from faust.web.drivers.aiohttp import Web
 
 from agents.factory.domain import FACTORY
-from schemas.catalog import ALERTS, DEAD_LETTERS, LATE, READINGS, WINDOWS
+from schemas.catalog import ALERTS, DEAD_LETTERS, LATE, READINGS, RULES, WINDOWS
 from streams.assembly import App, NotReady
 from streams.clickhouse import CannotOpen, ClickHouse, ClickHouseAway
 from streams.settings import settings
 from streams.sinking import Sinking
 from streams.web import State
 
-app = App("warehouse", web_port=6067, reads=[READINGS, WINDOWS, ALERTS, DEAD_LETTERS, LATE], writes=[])
+app = App("warehouse", web_port=6067, reads=[READINGS, WINDOWS, ALERTS, DEAD_LETTERS, LATE, RULES], writes=[])
 
 clickhouse = ClickHouse(settings().clickhouse, settings().data / "clickhouse")
 
-sinks = [Sinking(app, clickhouse, READINGS, FACTORY.prepare), *(Sinking(app, clickhouse, c) for c in (WINDOWS, ALERTS, DEAD_LETTERS, LATE))]
+sinks = [Sinking(app, clickhouse, READINGS, FACTORY.prepare), *(Sinking(app, clickhouse, contract) for contract in app.reads[1:])]
 
 
 async def counts(_: web.Request) -> web.Response:

@@ -80,6 +80,12 @@ class Watching(Service):
             await self.take(arrived)
             arrived = []
 
+    def adopt(self, domain: Domain) -> None:
+        """Judge by another version of the domain's rules from the next batch on."""
+        self.domain = domain
+        for lane in self.lanes.values():
+            lane.watch.adopt(domain)
+
     async def take(self, events: Sequence[EventT[Any]]) -> None:
         """Observe batches, or park them behind those of their partition that wait for a schema."""
         if not all(map(self._is_wanted, events)):

@@ -22,6 +22,7 @@ UNITS = {
     "failures",
     "ready",
     "forecasts",
+    "rules",
 }
 
 

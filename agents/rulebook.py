@@ -1,0 +1,198 @@
+"""Rules as operators write them: text in a file, a record in a topic, and what they become in a domain.
+
+A rule's conditions are SQL expressions over the columns its stage has; they look at one row at a time, so that what becomes of a record
+does not depend on the batch it is in.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from string import Formatter
+from typing import Final, Literal
+
+import polars as pl
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agents.outlook import views
+from agents.reading import Domain
+from agents.rules import Rule, Severity
+from tables import trends
+
+FACTS: Final = {"device": "press-1", "subject": "temperature", "value": 1.0, "threshold": 1.0}
+"""What a message may name."""
+
+
+class Row(BaseModel):
+    """One rule of an operator, in a file and in the topic `rules`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,60}$")
+    over: Literal["readings", "trends"] = "readings"
+    severity: Severity
+    raises: str
+    clears: str
+    threshold: str
+    cooldown_minutes: float = Field(default=5, ge=0, le=10_080)
+    message: str
+    retired: bool = False
+    """Raises nothing and closes what is open, be it a rule of the code."""
+
+
+class RuleRefused(Exception):
+    """A rule that cannot be: where in the text (line and column from 1) and why."""
+
+    def __init__(self, line: int, column: int, problem: str) -> None:
+        super().__init__(f"line {line}, column {column}: {problem}")
+        self.line, self.column, self.problem = line, column, problem
+
+
+class Unfit(Exception):
+    """What is wrong with a field of a rule, `offset` characters from its beginning."""
+
+    def __init__(self, field: str, problem: str, offset: int = 0) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field, self.offset = field, offset
+
+
+@dataclass(frozen=True)
+class RuleFile:
+    """What a file says: rules of one domain."""
+
+    domain: str
+    rows: list[Row]
+
+
+def parse(text: str, domains: Mapping[str, Domain]) -> RuleFile:
+    """Read a YAML file of `domain` and `rules`, each of which fits its domain. Raises RuleRefused at the first that does not."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        found = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        raise RuleRefused(mark.line + 1 if mark else 1, mark.column + 1 if mark else 1, str(error.problem)) from error
+    if not isinstance(found, dict) or found.keys() != {"domain", "rules"} or not isinstance(found["rules"], list):
+        raise RuleRefused(1, 1, "a file has a domain and a list of rules: see headrace rules --help")
+    fields = _children(node)
+    if found["domain"] not in domains:
+        raise RuleRefused(*_place(fields["domain"]), f"no domain {found['domain']!r}: there are {', '.join(domains)}")
+    rows = [_row(rule, at, domains[found["domain"]]) for rule, at in zip(found["rules"], fields["rules"].value, strict=True)]
+    names = [row.name for row in rows]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise RuleRefused(*_place(fields["rules"].value[number]), f"{name} is there twice")
+    return RuleFile(found["domain"], rows)
+
+
+def _row(rule: object, at: yaml.Node, domain: Domain) -> Row:
+    places = {name: _place(node) for name, node in _children(at).items()}
+    try:
+        row = Row.model_validate(rule)
+        fit(row, domain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0]) if first["loc"] else ""
+        raise RuleRefused(*places.get(field, _place(at)), f"{field}: {first['msg']}".lstrip(": ")) from error
+    except Unfit as unfit:
+        line, column = places.get(unfit.field, _place(at))
+        raise RuleRefused(line, column + unfit.offset, str(unfit)) from unfit
+    return row
+
+
+def _children(node: yaml.Node | None) -> dict[str, yaml.Node]:
+    return {key.value: value for key, value in node.value} if isinstance(node, yaml.MappingNode) else {}
+
+
+def _place(node: yaml.Node) -> tuple[int, int]:
+    quoted = isinstance(node, yaml.ScalarNode) and node.style in ("'", '"')
+    return node.start_mark.line + 1, node.start_mark.column + 1 + quoted
+
+
+def fit(row: Row, domain: Domain) -> Rule:
+    """The rule a row is in its domain. Raises Unfit."""
+    probe = _probe(stage(domain, row.over))
+    conditions = {field: _expression(field, getattr(row, field), probe, boolean=True) for field in ("raises", "clears")}
+    threshold = _expression("threshold", row.threshold, probe, boolean=False)
+    _check_message(row.message)
+    return Rule(
+        name=row.name,
+        severity=row.severity,
+        raises=pl.lit(value=False) if row.retired else conditions["raises"],
+        clears=pl.lit(value=True) if row.retired else conditions["clears"],
+        threshold=threshold.cast(pl.Float64),
+        cooldown_ms=int(row.cooldown_minutes * 60_000),
+        message=row.message,
+    )
+
+
+def refused(row: Row, domain: Domain) -> str | None:
+    """What is wrong with a row; None if nothing is."""
+    try:
+        fit(row, domain)
+    except Unfit as unfit:
+        return str(unfit)
+    return None
+
+
+def with_rows(domain: Domain, rows: Iterable[Row]) -> Domain:
+    """The domain with operators' rules, each of which fits, in the place of those of the same name."""
+    found = list(rows)
+    names = {row.name for row in found}
+    over = {stage: [fit(row, domain) for row in found if row.over == stage] for stage in ("readings", "trends")}
+    return replace(
+        domain,
+        rules=[*(rule for rule in domain.rules if rule.name not in names), *over["readings"]],
+        trend_rules=[*(rule for rule in domain.trend_rules if rule.name not in names), *over["trends"]],
+    )
+
+
+def stage(domain: Domain, over: str) -> pl.Schema:
+    """The columns rules look at."""
+    if over == "trends":
+        return domain.prepare_trends(trends.nothing(domain.windowing).with_columns(views(0))).schema
+    known = {name: dtype for name, dtype in (domain.codec.columns or {}).items() if name in domain.fields}
+    readings, _ = domain.prepare(pl.DataFrame(schema={**known, "row": pl.UInt32, "key": pl.Binary, "arrival": pl.Int64}))
+    return readings.schema
+
+
+_SAMPLES: Final[Mapping[pl.DataType | type[pl.DataType], list[object]]] = {
+    pl.Float64: [0.0, 1.5, -1e300, float("nan"), None],
+    pl.Int64: [0, 1, -(2**62), 2**62, None],
+    pl.String: ["", "a", "Ω", "0", None],
+}
+
+
+def _probe(schema: pl.Schema) -> pl.DataFrame:
+    """Rows of hard values in every column."""
+    return pl.DataFrame([pl.Series(name, _SAMPLES.get(dtype, [None] * 5), dtype) for name, dtype in schema.items()])
+
+
+def _expression(field: str, text: str, probe: pl.DataFrame, *, boolean: bool) -> pl.Expr:
+    try:
+        expression = pl.sql_expr(text)
+        whole = probe.with_columns(found=expression).select("found")
+        alone = pl.concat([probe[row].with_columns(found=expression).select("found") for row in range(probe.height)])
+    except pl.exceptions.ColumnNotFoundError as error:
+        name = str(error).split('"')[1]
+        raise Unfit(field, f"no column {name}; there are {', '.join(probe.columns)}", max(text.find(name), 0)) from error
+    except pl.exceptions.PolarsError as error:
+        raise Unfit(field, str(error).splitlines()[0]) from error
+    if not whole.equals(alone):
+        raise Unfit(field, f"{text!r} looks at several rows at once; a rule looks at one")
+    dtype = whole["found"].dtype
+    if boolean and dtype != pl.Boolean:
+        raise Unfit(field, f"{text!r} is {dtype}, a condition is true or false")
+    if not boolean and not dtype.is_numeric():
+        raise Unfit(field, f"{text!r} is {dtype}, a threshold is a number")
+    return expression
+
+
+def _check_message(message: str) -> None:
+    try:
+        names = [name for _, name, _, _ in Formatter().parse(message) if name is not None]
+        for name in names:
+            if name not in FACTS:
+                raise Unfit("message", f"{{{name}}} is not known; there are {', '.join(FACTS)}", max(message.find(name), 0))
+        message.format(**FACTS)
+    except ValueError as error:
+        raise Unfit("message", str(error)) from error

@@ -1,0 +1,173 @@
+"""`headrace rules`: what operators say alerts are raised for, without a restart."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from confluent_kafka import KafkaException
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from agents.factory.domain import FACTORY
+from agents.reading import Domain
+from agents.rulebook import Row, RuleFile, RuleRefused, parse, stage, with_rows
+from agents.rules import Rule
+from schemas.catalog import READINGS, Contract
+from schemas.registry import RegistryDown
+from streams import rulelog
+from streams.producer import DeliveryFailed
+from streams.rehearsal import rehearse
+
+DOMAINS: Final[Mapping[str, Domain]] = {domain.name: domain for domain in (FACTORY,)}
+SOURCES: Final[Mapping[str, Contract]] = {FACTORY.name: READINGS}
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="""Check, apply and list the rules that alerts are raised by. A change is in force in every worker within two seconds.
+
+A file is YAML:
+
+\b
+domain: factory
+rules:
+  - name: near-critical              # names the condition; part of every alert's id
+    over: readings                   # or trends: once a minute, of how a sensor has been moving
+    severity: WARNING                # INFO, WARNING or CRITICAL
+    raises: value > 0.9 * critical   # SQL over the columns of the stage (headrace rules columns)
+    clears: value < 0.85 * critical
+    threshold: 0.9 * critical        # what the value is judged by, for people to read
+    cooldown_minutes: 15             # raised again within it, the same episode is reopened
+    message: "{subject} of {device} is {value:.1f}, near its critical {threshold:g}"
+
+A rule that has the name of one in the code stands in its place.""",
+)
+File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A file of rules.")]
+
+
+@app.command()
+def check(file: File) -> None:
+    """Say whether the rules of a file fit their domain, and change nothing.
+
+    Exit status 0: they fit. 1: one does not; its place and what is wrong are printed.
+    """
+    found = _parse(file)
+    typer.echo(f"{len(found.rows)} rules fit {found.domain}")
+
+
+@app.command("test")
+def show_rehearsal(file: File, minutes: Annotated[float, typer.Option(min=0.1, help="How far to look back.")] = 60) -> None:
+    """Run the rules of a file over the last hour of readings in Kafka, and show what they would have raised. Changes nothing.
+
+    Nothing is open at its start, and rules over trends need a quarter of an hour before they say anything.
+
+    Exit status 0: done. 1: one does not fit. 2: Kafka or the registry does not answer.
+    """
+    found = _parse(file)
+    domain = replace(DOMAINS[found.domain], rules=(), trend_rules=())
+    since_ms = int((time.time() - 60 * minutes) * 1000)
+    with _reached(), Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"{SOURCES[found.domain].topic}, {minutes:g} minutes", total=None)
+        work = rehearse(
+            with_rows(domain, found.rows),
+            SOURCES[found.domain],
+            since_ms,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+        alerts = asyncio.run(work)
+    table = Table("rule", "raised", "reopened", "cleared", "devices", "latest", box=None)
+    for row in found.rows:
+        of_rule = alerts.filter(rule=row.name).sort("changed_at")
+        counts = [str(of_rule.filter(status=status).height) for status in ("RAISED", "REOPENED", "CLEARED")]
+        table.add_row(row.name, *counts, str(of_rule["device_id"].n_unique()), of_rule["message"][-1] if of_rule.height else "")
+    Console().print(table)
+
+
+@app.command()
+def apply(file: File) -> None:
+    """Put the rules of a file in force, all or none. Others stay as they are.
+
+    Exit status 0: Kafka has them. 1: one does not fit. 2: Kafka or the registry does not answer.
+    """
+    found = _parse(file)
+    with _reached():
+        asyncio.run(rulelog.apply(found.domain, found.rows))
+    typer.echo(f"applied to {found.domain}: {', '.join(row.name for row in found.rows)}")
+
+
+@app.command()
+def retire(domain: Annotated[str, typer.Argument(help="E.g. factory.")], name: Annotated[str, typer.Argument(help="The rule's.")]) -> None:
+    """Have a rule raise nothing more and close what it has open, one of the code included. Apply it again to have it back."""
+    if domain not in DOMAINS:
+        raise typer.BadParameter(f"no domain {domain}; there are {', '.join(DOMAINS)}")
+    with _reached():
+        applied = {row.name: row for row in _applied(domain)}
+        of_code = {rule.name: (rule, over) for over, rules in _of_code(DOMAINS[domain]).items() for rule in rules}
+        if name in applied:
+            row = applied[name].model_copy(update={"retired": True})
+        elif name in of_code:
+            rule, over = of_code[name]
+            row = Row.model_validate(
+                {"name": name, "over": over, "severity": rule.severity, "raises": "false", "clears": "true", "threshold": "0"}
+                | {"cooldown_minutes": rule.cooldown_ms / 60_000, "message": "retired", "retired": True}
+            )
+        else:
+            raise typer.BadParameter(f"no rule {name} in {domain}; there are {', '.join(of_code | applied)}")
+        asyncio.run(rulelog.apply(domain, [row]))
+    typer.echo(f"retired {domain}/{name}")
+
+
+@app.command("list")
+def list_rules() -> None:
+    """Show the rules in force, those of the code and those applied."""
+    table = Table("domain", "rule", "over", "severity", "raises", "from", box=None)
+    with _reached():
+        applied = rulelog.latest()
+    for name, domain in DOMAINS.items():
+        rows = {row["name"]: row for row in applied.filter(domain=name).iter_rows(named=True)}
+        for over, rules in _of_code(domain).items():
+            for rule in rules:
+                if rule.name not in rows:
+                    table.add_row(name, rule.name, over, str(rule.severity), str(rule.message), "code")
+        for row in rows.values():
+            state = "retired" if row["retired"] else row["raises"]
+            table.add_row(name, row["name"], row["over"], row["severity"], state, f"{row['applied_by']}")
+    Console().print(table)
+
+
+@app.command()
+def columns(domain: Annotated[str, typer.Argument(help="E.g. factory.")] = "factory") -> None:
+    """Show what conditions may look at."""
+    for over in ("readings", "trends"):
+        typer.echo(f"{over}: " + ", ".join(f"{name} ({dtype})" for name, dtype in stage(DOMAINS[domain], over).items()))
+
+
+def _of_code(domain: Domain) -> dict[str, list[Rule]]:
+    return {"readings": list(domain.rules), "trends": list(domain.trend_rules)}
+
+
+def _applied(domain: str) -> list[Row]:
+    found = rulelog.latest().filter(domain=domain)
+    return [Row.model_construct(**{name: record[name] for name in Row.model_fields}) for record in found.iter_rows(named=True)]
+
+
+def _parse(file: Path) -> RuleFile:
+    try:
+        return parse(file.read_text(), DOMAINS)
+    except RuleRefused as refusal:
+        typer.secho(f"{file}:{refusal.line}:{refusal.column}: {refusal.problem}", fg="red", err=True)
+        raise typer.Exit(1) from refusal
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    try:
+        yield
+    except (KafkaException, DeliveryFailed, RegistryDown) as absence:
+        typer.secho(f"{absence}\nIs it running? See headrace status, HEADRACE_KAFKA and HEADRACE_REGISTRY.", fg="red", err=True)
+        raise typer.Exit(2) from absence

@@ -1,0 +1,102 @@
+import polars as pl
+import pytest
+
+from agents.factory.domain import FACTORY
+from agents.rulebook import Row, RuleRefused, fit, parse, refused, stage, with_rows
+from agents.rules import Severity
+
+DOMAINS = {"factory": FACTORY}
+FILE = """domain: factory
+rules:
+  - name: near-critical
+    severity: WARNING
+    raises: value > 0.9 * critical
+    clears: value < 0.85 * critical
+    threshold: 0.9 * critical
+    cooldown_minutes: 15
+    message: "{subject} of {device} is {value:.1f}"
+  - name: steep
+    over: trends
+    severity: INFO
+    raises: slope > 1
+    clears: slope <= 0
+    threshold: "1"
+    message: rising
+"""
+
+
+def row(**changes):
+    usual = {"name": "hot", "severity": "WARNING", "raises": "value > 9", "clears": "value < 8", "threshold": "9", "message": "hot"}
+    return Row.model_validate(usual | changes)
+
+
+def problem(was, now):
+    """Place and reason of the refusal of the file with a change."""
+    assert was in FILE
+    with pytest.raises(RuleRefused) as refusal:
+        parse(FILE.replace(was, now, 1), DOMAINS)
+    return refusal.value.line, refusal.value.column, refusal.value.problem
+
+
+def test_a_file_says_rules_of_a_domain():
+    found = parse(FILE, DOMAINS)
+    assert found.domain == "factory"
+    near, steep = found.rows
+    assert (near.name, near.over, near.severity, near.cooldown_minutes) == ("near-critical", "readings", Severity.WARNING, 15)
+    assert (steep.over, steep.threshold, steep.retired) == ("trends", "1", False)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "line", "column", "reason"),
+    [
+        ("domain: factory", "domain: fctory", 1, 9, "no domain 'fctory': there are factory"),
+        ("domain: factory", "domain: [factory", 2, 6, "expected ',' or ']'"),
+        ("rules:", "ruls:", 1, 1, "a file has a domain and a list of rules"),
+        ("WARNING", "FATAL", 4, 15, "severity: Input should be 'INFO', 'WARNING' or 'CRITICAL'"),
+        ("value > 0.9 * critical", "value > 0.9 * critcal", 5, 27, "raises: no column critcal; there are device_id, "),
+        ("value > 0.9 * critical", "value >", 5, 13, "raises: unable to parse 'value >' as Expr"),
+        ("value < 0.85 * critical", "value", 6, 13, "clears: 'value' is Float64, a condition is true or false"),
+        ("value < 0.85 * critical", "value < avg(value)", 6, 13, "clears: 'value < avg(value)' looks at several rows at once"),
+        ("value < 0.85 * critical", "value < lag(value)", 6, 13, "clears: "),
+        ("value < 0.85 * critical", "CAST(device_id AS BIGINT) > 1", 6, 13, "clears: conversion from `str` to `i64` failed"),
+        ("0.9 * critical\n    cool", "device_id\n    cool", 7, 16, "threshold: 'device_id' is String, a threshold is a number"),
+        ("cooldown_minutes: 15", "cooldown_minutes: -1", 8, 23, "cooldown_minutes: Input should be greater than or equal to 0"),
+        ("{device}", "{device.__class__}", 9, 29, "message: {device.__class__} is not known; there are device, "),
+        ("{value:.1f}", "{value:.1q}", 9, 15, "message: Unknown format code 'q'"),
+        ("    message: rising\n", "", 10, 5, "message: Field required"),
+        ("over: trends", "over: moon", 11, 11, "over: Input should be 'readings' or 'trends'"),
+        ("name: steep", "name: near-critical", 10, 5, "near-critical is there twice"),
+        ("name: steep", "name: Steep!", 10, 11, "name: String should match pattern"),
+        ("message: rising", "mesage: rising", 10, 5, "message: Field required"),
+    ],
+)
+def test_a_wrong_rule_is_refused_with_its_place_and_what_is_wrong(was, now, line, column, reason):
+    at_line, at_column, found = problem(was, now)
+    assert found.startswith(reason)
+    assert (at_line, at_column) == (line, column)
+
+
+def test_a_rule_may_look_at_the_columns_of_its_stage_only():
+    assert {"value", "timestamp", "critical", "maximum", "subject"} <= stage(FACTORY, "readings").keys()
+    assert {"level", "slope", "silent_ms", "critical", "fast"} <= stage(FACTORY, "trends").keys()
+    assert refused(row(raises="slope > 1"), FACTORY).startswith("raises: no column slope")
+    assert refused(row(raises="slope > 1", over="trends", clears="slope < 0"), FACTORY) is None
+
+
+def test_a_null_is_neither_true_nor_a_reason_to_fail():
+    rule = fit(row(raises="value > 9 AND NOT critical < 1"), FACTORY)
+    assert rule.raises.meta.root_names() == ["value", "critical"]
+    assert pl.DataFrame({"value": [None, 10.0], "critical": [5.0, 5.0]}).select(rule.raises).to_series().to_list() == [None, True]
+
+
+def test_an_operators_rule_stands_in_the_place_of_the_codes_and_leaves_the_others():
+    domain = with_rows(FACTORY, [row(name="above-critical", raises="value > 5"), row(name="stuck", over="readings")])
+    assert [rule.name for rule in domain.rules] == ["above-critical", "stuck"]
+    assert domain.rules[0].message == "hot"
+    assert [rule.name for rule in domain.trend_rules] == ["critical-expected", "changing-fast", "missing"]
+    assert domain.windowing == FACTORY.windowing
+
+
+def test_a_retired_rule_raises_nothing_and_clears_everything():
+    (rule,) = with_rows(FACTORY, [row(name="above-critical", retired=True)]).rules
+    assert pl.select(rule.raises, clears=rule.clears).row(0) == (False, True)
