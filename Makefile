@@ -7,7 +7,7 @@ FOR    ?=
 g      ?= factory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-quick bench-prediction up down worker
+.PHONY: help demo test check bench bench-quick bench-prediction bench-queries up down worker
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ bench-quick: $(READY) ## The same in under five minutes, ending in one line of f
 
 bench-prediction: $(READY) ## Measure how well failures are foreseen, on simulated wear
 	$(BIN)/python -m bench.prediction
+
+bench-queries: $(READY) ## Measure how long the warehouse takes to answer over ten million readings
+	$(BIN)/python -m bench.queries
 
 up: $(READY) ## Start Kafka, schema registry and MQTT broker in the background
 	$(BIN)/headrace up

@@ -106,7 +106,7 @@ ten-minute windows. Resident memory of the worker, in MiB:
 
 ![memory](memory.svg)
 """
-    (folder / "RESULTS.md").write_text(text + _foresight(folder))
+    (folder / "RESULTS.md").write_text(text + _foresight(folder) + _answers())
 
 
 def _foresight(folder: Path) -> str:
@@ -135,6 +135,19 @@ Ours by shape of wear; of healthy sensors it warned {healthy} times:
 {_table(shapes.filter(pl.col("shape") != "healthy").cast({"precision": pl.String, "recall": pl.String}))}
 
 ![share of failures foreseen by so many minutes](prediction.svg)
+"""
+
+
+def _answers() -> str:
+    """The section on what `python -m bench.queries` measured last."""
+    found = orjson.loads((RESULTS / "queries.json").read_bytes())
+    return f"""
+## Questions to the warehouse
+
+Written by `make bench-queries`. The embedded engine with {found["rows"]:,} readings, {found["distinct"]:,} of them different: a day of 20
+machines of six sensors, one reading a second. Each question {found["repetitions"]} times, its answer in JSON included.
+
+{_table(pl.DataFrame(found["questions"]))}
 """
 
 

@@ -135,6 +135,8 @@ class App(faust.App):
     def _prepare(self, *_: object, **__: object) -> None:
         """Before the worker starts: topics as the catalogue says, and schemas in the registry. Raises NotReady."""
         quieten()
+        if not web.is_loopback(settings().web_bind) and not settings().web_token.get_secret_value():
+            raise NotReady(f"HEADRACE_WEB_BIND is {settings().web_bind}, which others can reach: set HEADRACE_WEB_TOKEN to a secret, too.")
         changelogs = {f"{self.conf.id}-{table.name}-changelog": cast(int, table.partitions) for table in self.tables.values()}
         require_topics({contract.topic: contract.partitions for contract in (*self.reads, *self.writes)} | changelogs)
         registry = Registry(settings().registry, settings().data / "schemas")

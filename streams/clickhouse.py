@@ -104,11 +104,14 @@ class ClickHouse:
                 raise RowsRefused(str(error)) from error
             raise ClickHouseAway(f"ClickHouse at {self.place} does not take rows of {table}: {error}") from error
 
-    def query(self, sql: str) -> pl.DataFrame:
-        """The rows of a SELECT; bytes that are no text need hex() or base64Encode(). Raises ClickHouseAway."""
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        """The rows of a SELECT; bytes that are no text need hex() or base64Encode(). Raises ClickHouseAway.
+
+        `parameters` are bound by ClickHouse where the text says `{name:Type}`.
+        """
         client = self.open()
         try:
-            return pl.DataFrame(client.query_arrow(sql))
+            return pl.DataFrame(client.query_arrow(sql, parameters=parameters, settings=settings))
         except ClickHouseError as error:
             raise ClickHouseAway(f"ClickHouse at {self.place} does not answer {sql!r}: {error}") from error
 

@@ -4,7 +4,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # A worker is scaled by processes. On columns of one batch Polars' own threads cost a tenth more CPU and gain no time (measured, two cores).
@@ -25,13 +25,17 @@ class Settings(BaseSettings):
     data: Path = Field(default=Path(".headrace"), description="Folder of the local stack: logs, broker, registry, database, schema cache.")
     tenant: str = Field(default="default", description="Whose devices these are; part of every alert's id.")
     web_bind: str = Field(default="127.0.0.1", description="Address the workers' web endpoints listen on.")
+    web_token: SecretStr = Field(
+        default=SecretStr(""), description="What all but /live asks for (Authorization: Bearer …) where web_bind is no loopback address."
+    )
     instance: str = Field(default="", description="Static group membership: a stable name of this worker; empty: dynamic membership.")
     broker_heap_mb: int = Field(default=512, ge=256, description="Java heap of the local stack's Kafka broker.")
     registry_heap_mb: int = Field(default=192, ge=96, description="Java heap of the local stack's schema registry.")
 
     def environment(self, **extra: str) -> dict[str, str]:
         """The environment of a child process that is to run with these settings: ours, each field's variable, and `extra`."""
-        fields = {f"HEADRACE_{name.upper()}": str(value) for name, value in self.model_dump().items()}
+        fields = {f"HEADRACE_{name.upper()}": str(value) for name, value in self.model_dump(exclude={"web_token"}).items()}
+        fields["HEADRACE_WEB_TOKEN"] = self.web_token.get_secret_value()
         return {**os.environ, **fields, **extra}
 
 

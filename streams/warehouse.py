@@ -1,14 +1,10 @@
-"""`faust -A streams.warehouse worker`: every topic into its ClickHouse table; `/warehouse/counts` tells what is there."""
+"""`faust -A streams.warehouse worker`: every topic into its ClickHouse table, and answers to questions about what is there."""
 
-import asyncio
-from http import HTTPStatus
-from typing import cast
-
-from aiohttp import web
-from faust.web.drivers.aiohttp import Web
+from typing import Any
 
 from agents.factory.domain import FACTORY
 from schemas.catalog import ALERTS, DEAD_LETTERS, LATE, READINGS, RULES, WINDOWS
+from streams import api, history
 from streams.assembly import App, NotReady
 from streams.clickhouse import CannotOpen, ClickHouse, ClickHouseAway
 from streams.settings import settings
@@ -22,13 +18,9 @@ clickhouse = ClickHouse(settings().clickhouse, settings().data / "clickhouse")
 sinks = [Sinking(app, clickhouse, READINGS, FACTORY.prepare), *(Sinking(app, clickhouse, contract) for contract in app.reads[1:])]
 
 
-async def counts(_: web.Request) -> web.Response:
+def counts(_: api.Nothing) -> dict[str, Any]:
     """Rows by table, and each sink's ledger since the start. The embedded engine answers only its own process, so this worker does."""
-    try:
-        rows = await asyncio.to_thread(clickhouse.counts)
-    except ClickHouseAway as away:
-        return web.json_response({"error": str(away)}, status=HTTPStatus.SERVICE_UNAVAILABLE)
-    return web.json_response({"rows": rows, "ledger": {sink.contract.topic: sink.counts for sink in sinks}})
+    return {"rows": clickhouse.counts(), "ledger": {sink.contract.topic: sink.counts for sink in sinks}}
 
 
 def reachable() -> State:
@@ -45,6 +37,8 @@ def _open(*_: object, **__: object) -> None:
         app.log.warning("clickhouse_awaited: %s", away)
 
 
-cast(Web, app.web).web_app.router.add_get("/warehouse/counts", counts)
+api.mount(
+    app, api.Question("/warehouse/counts", api.Nothing, "Rows by table, and the sinks' ledger.", counts), *history.questions(clickhouse)
+)
 app.checks["clickhouse"] = reachable
 app.on_worker_init.connect(_open)

@@ -6,9 +6,11 @@ depends on: leave a worker alone that is not, its dependency has to come back.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
+from hmac import compare_digest
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from aiohttp import web
@@ -17,6 +19,7 @@ from faust.web.drivers.aiohttp import Web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from streams.lag import consumption, recovery_of, waiting
+from streams.settings import settings
 
 if TYPE_CHECKING:
     from streams.assembly import App
@@ -42,11 +45,31 @@ def mount(app: "App") -> None:
     server = cast(Web, app.web)
     # Faust's own show every table to whoever asks, and at "/" say OK whatever happens.
     server.blueprints = BlueprintManager()
+    if not is_loopback(settings().web_bind):
+        server.web_app.middlewares.append(_guard)
     routes = server.web_app.router
     routes.add_get("/live", lambda _: _live(app))
     routes.add_get("/ready", lambda _: _ready(app))
     routes.add_get("/metrics", make_aiohttp_handler(app.metrics.registry))
     app.checks |= {check.__name__: partial(check, app) for check in (kafka, assignment, recovery, lag, schemas)}
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach it."""
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+@web.middleware
+async def _guard(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    """Let in who knows the token; `/live` says nothing, and is asked by supervisors that have none."""
+    expected = f"Bearer {settings().web_token.get_secret_value()}"
+    if request.path != "/live" and not compare_digest(request.headers.get("Authorization", "").encode(), expected.encode()):
+        body = {"error": "a token is needed: Authorization: Bearer <HEADRACE_WEB_TOKEN>"}
+        return web.json_response(body, status=HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
+    return await handler(request)
 
 
 async def _live(app: "App") -> web.Response:

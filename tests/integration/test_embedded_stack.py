@@ -59,7 +59,11 @@ def test_every_contract_has_its_topic_with_its_partitions_and_retention(stack):
     for contract in CONTRACTS.values():
         assert len(topics[contract.topic].partitions) == contract.partitions
         resource = ConfigResource(ResourceType.TOPIC, contract.topic)
-        assert admin.describe_configs([resource])[resource].result()["retention.ms"].value == str(contract.retention_hours * 3_600_000)
+        configs = admin.describe_configs([resource])[resource].result()
+        if contract.compacted:
+            assert configs["cleanup.policy"].value == "compact"
+        else:
+            assert configs["retention.ms"].value == str(contract.retention_hours * 3_600_000)
 
 
 def test_every_contract_has_its_schema_registered(stack):

@@ -19,7 +19,7 @@ from filelock import FileLock
 from bench.jobs import WAREHOUSE, fresh
 from deploy.embedded.preflight import free_ports
 from deploy.embedded.stack import LocalStack, on_free_ports
-from schemas.catalog import ALERTS, CONTRACTS, DEAD_LETTERS, LATE, READINGS, WINDOWS
+from schemas.catalog import ALERTS, CONTRACTS, DEAD_LETTERS, LATE, READINGS, RULES, WINDOWS
 from schemas.registry import Registry
 from schemas.rejects import Reason
 from schemas.wire import encode
@@ -127,7 +127,7 @@ def sample(contract, count, **fields):
     now = int(time.time() * 1000)
     values = {pl.String: "x", pl.Binary: b"\x00\xff", pl.Float64: 0.5, pl.Boolean: False, pl.Int32: 60, pl.Int64: now}
     row = {name: values.get(dtype) for name, dtype in contract.codec.columns.items()} | fields
-    own = {"device_id": "press-{}", "alert_id": "alert-{}"}
+    own = {"device_id": "press-{}", "alert_id": "alert-{}", "rule_id": "rule-{}"}
     table = [
         {name: own[name].format(n) if name in own else n if name == "offset" else value for name, value in row.items()}
         for n in range(count)
@@ -156,7 +156,7 @@ def ask(running, path):
 def test_rows_of_all_topics_are_stored_and_counted_and_acknowledged(kafka, settings, topics):
     load = readings(5_000)
     produce(kafka, READINGS, load)
-    others = [(WINDOWS, "device_id"), (ALERTS, "device_id"), (LATE, "device_id"), (DEAD_LETTERS, "detail")]
+    others = [(WINDOWS, "device_id"), (ALERTS, "device_id"), (LATE, "device_id"), (DEAD_LETTERS, "detail"), (RULES, "rule_id")]
     for contract, key in others:
         produce(kafka, contract, sample(contract, 30), key=key)
     with worker(settings) as running:
@@ -164,8 +164,18 @@ def test_rows_of_all_topics_are_stored_and_counted_and_acknowledged(kafka, setti
             topics.wait_until_read(running, topic)
         wait(lambda: ask(running, "/ready")[0] == 200, lambda: f"not ready: {ask(running, '/ready')}", worker=running)
         _, counts = ask(running, "/warehouse/counts")
+        history = ask(running, "/api/history?device=press-0&sensor=temperature&step_seconds=3600")
+        trace = ask(running, "/api/traceability?line=line-1&limit=7")
+        wrong = ask(running, "/api/history?device=press-0&step_seconds=soon")
+        _, described = ask(running, "/openapi.json")
         assert running.stop() == 0, running.tail()
-    assert counts["rows"] == {"readings": 5_000, "windows": 30, "alerts": 30, "late_records": 30, "dead_letters": 30}
+    of_press = load.filter(device_id="press-0", sensor_type="temperature")
+    assert (history[0], sum(point["readings"] for point in history[1]["points"])) == (200, of_press.height)
+    assert (trace[0], len(trace[1]["readings"]), trace[1]["next"], trace[1]["shifts"]) == (200, 7, 7, ["early"])
+    assert wrong[0] == 400
+    assert [problem["field"] for problem in wrong[1]["problems"]] == ["sensor", "step_seconds"]
+    assert {"/api/history", "/api/traceability", "/warehouse/counts"} == described["paths"].keys()
+    assert counts["rows"] == {"readings": 5_000, "windows": 30, "alerts": 30, "late_records": 30, "dead_letters": 30, "rules": 30}
     assert counts["ledger"][READINGS.topic] == {"received": 5_000, "stored": 5_000}
     assert_stored(settings, load)
     for contract, _ in others:

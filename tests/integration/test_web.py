@@ -10,6 +10,7 @@ import httpx
 import pytest
 from confluent_kafka import Producer
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 
 import streams
 from deploy.embedded.preflight import free_ports
@@ -46,11 +47,11 @@ STUCK_IN_SHUTDOWN = NEVER_DONE + "factory.on_stop = never_done"
 class Worker:
     """A worker process and its pages."""
 
-    def __init__(self, stack, folder, module):
+    def __init__(self, stack, folder, module, changes):
         (port,) = free_ports(1)
         self.log = folder / f"{port}.log"
         command = [sys.executable, "-m", "faust", "-A", module, "worker", "-l", "info", "--web-port", str(port)]
-        settings = stack.settings.model_copy(update={"data": folder})
+        settings = stack.settings.model_copy(update={"data": folder, **changes})
         path = str(Path(streams.__file__).parents[1])
         environment = settings.environment(PYTHONPATH=path, **marks(stack.settings.data, f"worker-{port}"))
         with self.log.open("wb") as log:
@@ -105,10 +106,10 @@ def start(stack, tmp_path):
     """Start a worker of the module's source, the factory's without."""
     workers = []
 
-    def start(source=None):
+    def start(source=None, **settings):
         if source:
             (tmp_path / "worker_of_the_test.py").write_text(source)
-        workers.append(Worker(stack, tmp_path, "worker_of_the_test" if source else "streams.factory"))
+        workers.append(Worker(stack, tmp_path, "worker_of_the_test" if source else "streams.factory", settings))
         return workers[-1]
 
     yield start
@@ -276,3 +277,22 @@ def test_a_shutdown_that_does_not_end_exits_75(start):
     until(worker.ready)
     assert worker.end() == os.EX_TEMPFAIL
     assert "watchdog: shutdown has got no further" in worker.log.read_text()
+
+
+def test_where_others_can_reach_it_a_worker_asks_for_the_token_for_all_but_live(start):
+    worker = start(web_bind="0.0.0.0", web_token=SecretStr("s3cret"))
+    until(lambda: worker.get("/live") is not None)
+    for page in ("/ready", "/metrics", "/rules", "/no-such-page"):
+        assert worker.get(page).status_code == 401
+        assert "HEADRACE_WEB_TOKEN" in worker.get(page).json()["error"]
+    worker.client.headers["Authorization"] = "Bearer guess"
+    assert worker.get("/metrics").status_code == 401
+    worker.client.headers["Authorization"] = "Bearer s3cret"
+    until(worker.ready)
+    assert worker.get("/metrics").status_code == 200
+
+
+def test_where_others_can_reach_it_a_worker_without_a_token_does_not_start(start):
+    worker = start(web_bind="0.0.0.0")
+    assert worker.process.wait(60) == 1
+    assert "HEADRACE_WEB_TOKEN" in worker.log.read_text()

@@ -1,0 +1,86 @@
+"""`python -m bench.queries`: how long the warehouse takes to answer, over ten million readings it stored as it does in life."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median, quantiles
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import orjson
+import polars as pl
+from rich.console import Console
+from rich.progress import track
+
+from bench import report
+from deploy.simulate.fleet import fleet
+from deploy.simulate.records import render
+from deploy.simulate.signals import Signals
+from schemas.catalog import READINGS
+from streams.clickhouse import ClickHouse
+from streams.history import questions
+
+SEED: Final = 1
+DEVICES: Final = 20
+DAY_SECONDS: Final = 86_400
+SECONDS_AN_INSERT: Final = 1_800
+REPETITIONS: Final = 20
+# the table keeps 90 days
+START: Final = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=2)
+TYPES: Final = {"offset": pl.Int64, "timestamp": pl.Datetime("ms", "UTC"), "metadata": READINGS.codec.columns["metadata"]}
+
+
+def fill(clickhouse: ClickHouse) -> int:
+    """A day of six sensors of each device, one reading a second; the tenth part of the day twice, as after a crash. Returns the rows."""
+    channels = fleet(DEVICES, SEED)
+    signals = Signals(channels, SEED, int(START.timestamp() * 1000), 1000)
+    offset = rows = 0
+    for first in track(range(0, DAY_SECONDS, SECONDS_AN_INSERT), "storing ten million readings", console=Console(stderr=True)):
+        moments = signals.readings(first, SECONDS_AN_INSERT)
+        frame = render(channels, moments.with_columns(sent_at="timestamp", fault=pl.lit(None, pl.String)))
+        frame = frame.with_row_index("offset", offset).with_columns(partition=pl.lit(0, pl.Int32)).cast(TYPES)
+        offset += frame.height
+        for copy in range(1 + (first % (10 * SECONDS_AN_INSERT) == 0)):
+            clickhouse.insert("readings", frame, f"{first}-{copy}")
+            rows += frame.height
+    return rows
+
+
+def ask(clickhouse: ClickHouse) -> list[dict[str, Any]]:
+    """Median and 95th percentile of each question, as it is asked over HTTP, answer in JSON included."""
+    device = fleet(DEVICES, SEED)["device_id"][0]
+    day = {"start": START.isoformat(), "end": (START + timedelta(days=1)).isoformat()}
+    hour = {"start": (START + timedelta(hours=7)).isoformat(), "end": (START + timedelta(hours=8)).isoformat()}
+    asked = {
+        "a device's day, in minutes": ("/api/history", day | {"device": device, "sensor": "temperature"}),
+        "a line's hour": ("/api/traceability", hour | {"line": "line-1"}),
+        "a line's day": ("/api/traceability", day | {"line": "line-1"}),
+    }
+    by_path = {question.path: question for question in questions(clickhouse)}
+    rows = []
+    for name, (path, parameters) in asked.items():
+        took = []
+        for _ in range(REPETITIONS):
+            started = time.perf_counter()
+            answer = orjson.dumps(by_path[path].answer(by_path[path].model.model_validate(parameters)))
+            took.append((time.perf_counter() - started) * 1000)
+        rows.append({"question": name, "answer_kb": len(answer) / 1000, "median_ms": median(took), "p95_ms": quantiles(took, n=20)[-1]})
+    return rows
+
+
+def main() -> None:
+    """Run, keep the figures, and write them into `bench/RESULTS.md`."""
+    with TemporaryDirectory() as folder:
+        clickhouse = ClickHouse("", Path(folder))
+        rows = fill(clickhouse)
+        found = {"rows": rows, "distinct": DEVICES * 6 * DAY_SECONDS, "repetitions": REPETITIONS, "questions": ask(clickhouse)}
+        clickhouse.close()
+    report.RESULTS.mkdir(exist_ok=True)
+    (report.RESULTS / "queries.json").write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+    report.rewrite()
+    for row in found["questions"]:
+        print(f"{row['question']}: median {row['median_ms']:.0f} ms, p95 {row['p95_ms']:.0f} ms, {row['answer_kb']:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
