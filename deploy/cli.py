@@ -4,6 +4,7 @@ import typer
 
 from deploy import rules_commands, schemas_commands
 from deploy.demo.commands import demo
+from deploy.doctor import doctor
 from deploy.embedded.commands import down, status, up
 from deploy.simulate import commands as simulate_commands
 from deploy.topics_commands import topics
@@ -14,6 +15,7 @@ app.command()(up)
 app.command()(down)
 app.command()(status)
 app.command()(topics)
+app.command()(doctor)
 app.add_typer(rules_commands.app, name="rules")
 app.add_typer(schemas_commands.app, name="schemas")
 app.add_typer(simulate_commands.app, name="simulate")

@@ -66,6 +66,16 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         state = subscription.assignment.state_value(tp)
         return cast(int, state.position) if state.has_valid_position else None
 
+    async def rewind(self, taken: Mapping[TP, tuple[int, int]]) -> None:
+        """Have records come again: first and last offset of what was taken of each partition. One that was sought since stays there."""
+        await self.call_thread(self._rewind, taken)
+
+    async def _rewind(self, taken: Mapping[TP, tuple[int, int]]) -> None:
+        for tp, (first, last) in taken.items():
+            reached = self.reached(tp)
+            if reached is not None and reached > last:
+                self._ensure_consumer().seek(tp, first)
+
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit; False where it has to be tried again or the partitions are no longer ours."""
         consumer = self._ensure_consumer()
@@ -146,6 +156,11 @@ class Consumer(driver.Consumer):
                 await asyncio.sleep(timeout)
                 return {}, None
         records, _ = await super()._wait_next_records(timeout)
+        if records and not self.flow_active:
+            # A fetch that a rebalance overtook, and its recovery had sought already. Faust drops what it took, of changelogs too, and
+            # seeks only what has a committed offset: recovery waited for ever.
+            await cast(ConsumerThread, self._thread).rewind({tp: (_first(taken[0]), _last(taken[-1])) for tp, taken in records.items()})
+            return {}, None
         batches = [batch for taken in (records or {}).values() for batch in taken if isinstance(batch, Batch)]
         topics = Counter(batch.topic for batch in batches)
         for batch in batches:
@@ -201,6 +216,14 @@ class Consumer(driver.Consumer):
         self.app.tables.on_commit(ours)
         self.app.monitor.on_tp_commit(ours)
         return True
+
+
+def _first(record: Any) -> int:  # noqa: ANN401  # a Batch, or aiokafka's ConsumerRecord
+    return cast(int, record.first if isinstance(record, Batch) else record.offset)
+
+
+def _last(record: Any) -> int:  # noqa: ANN401  # the same
+    return cast(int, record.last if isinstance(record, Batch) else record.offset)
 
 
 class Producer(FaustProducer):

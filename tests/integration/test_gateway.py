@@ -6,10 +6,11 @@ from uuid import uuid4
 import httpx
 import orjson
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from deploy.embedded.mqtt import Amqtt, broker
 from deploy.embedded.preflight import free_ports
@@ -139,11 +140,17 @@ def publish(device, plant, numbers, payload=None):
     ]
 
 
+def ends(consumer, partition):
+    """The partition's end; asks again where a broker has just come back."""
+    patiently = Retrying(retry=retry_if_exception_type(KafkaException), stop=stop_after_delay(60), wait=wait_fixed(0.2), reraise=True)
+    return patiently(consumer.get_watermark_offsets, partition, timeout=10)[1]
+
+
 def read(stack, contract, schema_ids):
     """Everything in a topic, decoded."""
     consumer = Consumer({"bootstrap.servers": stack.settings.kafka, "group.id": "test"})
     partitions = [TopicPartition(contract.topic, partition, 0) for partition in range(contract.partitions)]
-    expected = sum(consumer.get_watermark_offsets(partition, timeout=10)[1] for partition in partitions)
+    expected = sum(ends(consumer, partition) for partition in partitions)
     consumer.assign(partitions)
     values = []
     while len(values) < expected:
