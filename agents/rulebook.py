@@ -7,7 +7,7 @@ does not depend on the batch it is in.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from string import Formatter
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import polars as pl
 import yaml
@@ -37,6 +37,11 @@ class Row(BaseModel):
     message: str
     retired: bool = False
     """Raises nothing and closes what is open, be it a rule of the code."""
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Row":
+        """The row of a record of the topic, unchecked."""
+        return cls.model_construct(**{name: record[name] for name in cls.model_fields})
 
 
 class RuleRefused(Exception):

@@ -26,7 +26,7 @@ from bench import report
 from bench.report import RESULTS
 from deploy.simulate.fleet import Wear, fleet
 from deploy.simulate.signals import WEARING, Signals
-from tables import windows
+from tables import aggregates, windows
 
 # Those below 100 served to choose the weights of tables/trends.py and the rule's limits.
 HELD_OUT_SEEDS: Final = range(100, 105)
@@ -84,7 +84,7 @@ def simulate(seed: int) -> Plant:
     whole = pl.concat(pane.with_columns(start=pl.lit(start)) for start, pane in panes.items())
     whole = whole.join(names, on=["device_id", "sensor_type"]).sort("channel", "start")
     shape = (channels.height, len(panes))
-    mean = (whole["sum"] / whole["count"] / 2**30).to_numpy().reshape(shape)
+    mean = whole.select(*aggregates.result())["mean"].to_numpy().reshape(shape)
     return Plant(channels, panes, mean, whole["max"].to_numpy().reshape(shape), _failures(pl.concat(crossed)))
 
 
@@ -149,7 +149,7 @@ def _warnings(plant: Plant, raises: Any, clears: Any) -> Iterator[Warned]:  # no
 
 
 def judge(plant: Plant, warned: Iterator[Warned]) -> pl.DataFrame:
-    """A row for each failure and each wrong warning: `shape`, `foreseen`, `right` and `lead_minutes` (of what was foreseen)."""
+    """A row for each judged warning (`shape`, `right`) and each failure (`shape`, `foreseen`, `lead_minutes` of what was foreseen)."""
     rows: list[dict[str, Any]] = []
     merged: dict[int, list[Warned]] = {}
     for warning in sorted(warned, key=lambda warning: (warning.channel, warning.raised_at)):

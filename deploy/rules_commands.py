@@ -152,8 +152,7 @@ def _of_code(domain: Domain) -> dict[str, list[Rule]]:
 
 
 def _applied(domain: str) -> list[Row]:
-    found = rulelog.latest().filter(domain=domain)
-    return [Row.model_construct(**{name: record[name] for name in Row.model_fields}) for record in found.iter_rows(named=True)]
+    return [Row.of(record) for record in rulelog.latest().filter(domain=domain).iter_rows(named=True)]
 
 
 def _parse(file: Path) -> RuleFile:

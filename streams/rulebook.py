@@ -66,7 +66,7 @@ class Rulebook(Service):
         for reject in decoded.rejects:
             self._refuse("", f"{reject.reason}: {reject.detail}")
         for record in decoded.frame.filter(pl.col("domain") == self.builtin.name).iter_rows(named=True):
-            row = Row.model_construct(**{name: record[name] for name in Row.model_fields})
+            row = Row.of(record)
             if problem := refused(row, self.builtin):
                 self._refuse(row.name, problem)
             else:

@@ -1,11 +1,13 @@
 import signal
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 from filelock import FileLock, Timeout
 
+from bench.jobs import OURS, fresh
 from deploy.embedded import processes
 from deploy.embedded.stack import LocalStack, on_free_ports
+from tests.integration.line import Topics
 
 LOCK = "session.lock"
 
@@ -38,3 +40,19 @@ def stack(tmp_path_factory):
     """A broker, a registry and an MQTT broker of the test session's own; a test that kills one starts it again before it ends."""
     with LocalStack(on_free_ports(tmp_path_factory.mktemp("stack"))) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory, request):
+    """Settings of a broker and a registry of the test module's own."""
+    folder = tmp_path_factory.mktemp(request.module.__name__.rpartition(".")[2])
+    with LocalStack(on_free_ports(folder), ("kafka", "registry")) as running:
+        yield running.settings
+
+
+@pytest.fixture
+def topics(kafka):
+    """The factory's topics, empty, as before its first worker ever."""
+    fresh(kafka, OURS, keep_readings=False)
+    with closing(Topics(kafka)) as topics:
+        yield topics

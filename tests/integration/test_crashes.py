@@ -3,28 +3,12 @@
 import random
 import signal
 import time
-from contextlib import closing
 
 import pytest
 
-from bench.jobs import OURS, fresh
-from deploy.embedded.stack import LocalStack, on_free_ports
-from tests.integration.line import Topics, Worker, actual, assert_equal, simulate, undisturbed
+from tests.integration.line import Worker, actual, assert_equal, simulate, undisturbed
 
 FAULTS = "duplicates=0.02,disorder=0.05,late=0.005,garbage=0.01"
-
-
-@pytest.fixture(scope="module")
-def kafka(tmp_path_factory):
-    with LocalStack(on_free_ports(tmp_path_factory.mktemp("crashes")), ("kafka", "registry")) as stack:
-        yield stack.settings
-
-
-@pytest.fixture
-def topics(kafka):
-    fresh(kafka, OURS, keep_readings=False)
-    with closing(Topics(kafka)) as topics:
-        yield topics
 
 
 def finish(settings, topics, folder, instance=""):

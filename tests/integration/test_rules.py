@@ -3,17 +3,15 @@
 import re
 import subprocess
 import sys
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 from confluent_kafka import Producer
 
-from bench.jobs import OURS, fresh
-from deploy.embedded.stack import LocalStack, on_free_ports
 from schemas.catalog import ALERTS, RULES
-from tests.integration.line import Topics, Worker, simulate, wait
+from tests.integration.line import Worker, simulate, wait
 
 RULE = """domain: factory
 rules:
@@ -24,19 +22,6 @@ rules:
     threshold: "5"
     message: "{{subject}} of {{device}} is {{value:.1f}}"
 """
-
-
-@pytest.fixture(scope="module")
-def kafka(tmp_path_factory):
-    with LocalStack(on_free_ports(tmp_path_factory.mktemp("rules")), ("kafka", "registry")) as stack:
-        yield stack.settings
-
-
-@pytest.fixture
-def topics(kafka):
-    fresh(kafka, OURS, keep_readings=False)
-    with closing(Topics(kafka)) as topics:
-        yield topics
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from filelock import FileLock
 
 from bench.jobs import WAREHOUSE, fresh
 from deploy.embedded.preflight import free_ports
-from deploy.embedded.stack import LocalStack, on_free_ports
 from schemas.catalog import ALERTS, CONTRACTS, DEAD_LETTERS, LATE, READINGS, RULES, WINDOWS
 from schemas.registry import Registry
 from schemas.rejects import Reason
@@ -29,12 +28,6 @@ from tests.integration.line import Topics, Worker, wait
 
 SENSORS = ["temperature", "pressure", "vibration", "current", "voltage", "humidity"]
 YEAR_2150 = 5_680_281_600_000
-
-
-@pytest.fixture(scope="module")
-def kafka(tmp_path_factory):
-    with LocalStack(on_free_ports(tmp_path_factory.mktemp("warehouse")), ("kafka", "registry")) as stack:
-        yield stack.settings
 
 
 @pytest.fixture
