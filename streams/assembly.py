@@ -23,9 +23,9 @@ from schemas.wire import encode
 from streams import transport, web
 from streams.batches import BATCH_TOPICS
 from streams.collector import of_worker
+from streams.exposition import Metrics
 from streams.lag import Waits
 from streams.logs import quieten
-from streams.metrics import Metrics
 from streams.producer import Producer
 from streams.settings import settings
 from streams.watchdog import Watchdog

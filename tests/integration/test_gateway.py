@@ -18,8 +18,8 @@ from schemas.catalog import DEAD_LETTERS, READINGS
 from schemas.registry import Registry
 from schemas.wire import decode
 from streams.assembly import App
+from streams.exposition import Metrics
 from streams.ingest import Ingest
-from streams.metrics import Metrics
 from streams.mqtt import connect, version_probe
 from streams.producer import DeliveryFailed, Producer
 from streams.subscription import Session
