@@ -39,6 +39,7 @@ class Reading(faust.Record, serializer="framed-avro"):
     timestamp: Any
     location: str
     metadata: dict[str, str]
+    plant: str
 
 
 class Alert(faust.Record, serializer="json"):

@@ -131,7 +131,7 @@ def _rejects(readings: pl.DataFrame) -> list[Reject]:
 FACTORY: Final = Domain(
     name="factory",
     codec=READINGS.codec,
-    fields=("device_id", "sensor_type", "value", "timestamp"),
+    fields=("device_id", "sensor_type", "value", "timestamp", "plant"),
     rules=RULES,
     windowing=WINDOWING,
     prepare=prepare,

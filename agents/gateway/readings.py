@@ -40,7 +40,7 @@ class _Unusable(Exception):
 
 def map_readings(topics: Sequence[str], payloads: Sequence[bytes]) -> Mapped:
     """Read messages; total: no input raises. What the values mean (limits, known sensors, sane clocks) is judged downstream."""
-    rows: list[tuple[str, str, float, int, str]] = []
+    rows: list[tuple[str, str, float, int, str, str]] = []
     keys: list[str] = []
     values: list[str] = []
     offsets = [0]
@@ -58,13 +58,21 @@ def map_readings(topics: Sequence[str], payloads: Sequence[bytes]) -> Mapped:
     entries = pa.MapArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(keys, pa.string()), pa.array(values, pa.string()))
     frame = pl.DataFrame(
         rows,
-        schema={"device_id": pl.String, "sensor_type": pl.String, "value": pl.Float64, "timestamp": pl.Int64, "location": pl.String},
+        schema={
+            "device_id": pl.String,
+            "sensor_type": pl.String,
+            "value": pl.Float64,
+            "timestamp": pl.Int64,
+            "location": pl.String,
+            "plant": pl.String,
+        },
         orient="row",
-    ).with_columns(pl.Series("metadata", pl.from_arrow(entries)))
+    )
+    frame.insert_column(-1, pl.Series("metadata", pl.from_arrow(entries)))
     return Mapped(frame, rejects)
 
 
-def _reading(topic: str, payload: bytes) -> tuple[tuple[str, str, float, int, str], dict[str, str]]:
+def _reading(topic: str, payload: bytes) -> tuple[tuple[str, str, float, int, str, str], dict[str, str]]:
     levels = topic.split("/")
     if len(levels) != 4 or not all(levels):
         raise _Unusable(Reason.UNMAPPED_TOPIC, f"MQTT topic {topic!r} is not factory/<plant>/<device>/<sensor>")
@@ -86,7 +94,7 @@ def _reading(topic: str, payload: bytes) -> tuple[tuple[str, str, float, int, st
     metadata = document.get("metadata", {})
     if type(metadata) is not dict or not all(type(entry) is str for entry in metadata.values()):
         raise _Unusable(Reason.INCOMPATIBLE_SCHEMA, f"metadata is {metadata!r}, an object of strings is needed")
-    return (levels[2], levels[3], float(value), timestamp, location), metadata
+    return (levels[2], levels[3], float(value), timestamp, location, levels[1]), metadata
 
 
 def _field(document: dict[str, Any], name: str, types: tuple[type, ...]) -> Any:  # noqa: ANN401

@@ -74,10 +74,9 @@ class MqttSink:
 
     async def send(self, records: pl.DataFrame) -> None:
         """Publish."""
-        plants = self._fleet["plant"][records["channel"]]
         readings = render(self._fleet, records)
-        for plant, fault, reading in zip(plants, records["fault"], readings.iter_rows(), strict=True):
-            device_id, sensor_type, value, timestamp, location, metadata = reading
+        for fault, reading in zip(records["fault"], readings.iter_rows(), strict=True):
+            device_id, sensor_type, value, timestamp, location, metadata, plant = reading
             labels = {entry["key"]: entry["value"] for entry in metadata}
             payload = orjson.dumps({"value": value, "timestamp": timestamp, "location": location, "metadata": labels})
             await self._at_most(ON_THEIR_WAY)

@@ -28,4 +28,5 @@ def render(fleet: pl.DataFrame, sent: pl.DataFrame) -> pl.DataFrame:
         "timestamp",
         fleet["location"][sent["channel"]],
         metadata[line.cast(pl.Int64) * len(SHIFTS) + shift].alias("metadata"),
+        fleet["plant"][sent["channel"]],
     )

@@ -64,7 +64,8 @@ def register(stack, written, subject=None):
 
 
 def reading(**changes):
-    usual = {"device_id": DEVICE, "sensor_type": "temperature", "value": 21.5, "timestamp": now(), "location": "", "metadata": {}}
+    usual = {"device_id": DEVICE, "sensor_type": "temperature", "value": 21.5, "timestamp": now()}
+    usual |= {"location": "", "metadata": {}, "plant": ""}
     return usual | changes
 
 
@@ -173,7 +174,7 @@ def test_every_bad_record_becomes_a_dead_letter_and_the_good_ones_between_them_c
 
 
 def test_older_and_newer_writers_flow_beside_ours_and_a_worker_still_starts_with_its_own_schema(stack, topics, schema_id, tmp_path):
-    older = schema(without=["location", "metadata"])
+    older = schema(without=["location", "metadata", "plant"])
     newer = schema(
         {"name": "firmware", "type": ["null", "string"], "default": None},
         {

@@ -97,6 +97,7 @@ def readings(count, devices=50, start=None):
             "timestamp": start + number,
             "location": pl.repeat("hall-1", count, eager=True),
             "metadata": pl.Series([{"production_line": "line-1", "shift": "early"}] * count, dtype=READINGS.codec.columns["metadata"]),
+            "plant": pl.repeat("plant-1", count, eager=True),
         }
     )
 

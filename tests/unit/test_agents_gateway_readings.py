@@ -28,6 +28,7 @@ def test_device_and_sensor_come_from_the_topic_and_the_rest_from_the_payload():
             "timestamp": 1_700_000_000_123,
             "location": "plant-2/hall-1",
             "metadata": {"shift": "early"},
+            "plant": "plant-2",
         }
     ]
 

@@ -26,7 +26,7 @@ def batch(first: int, *values: bytes | None, key: bytes = b"press") -> SimpleNam
 
 
 def written(*values: float, schema_id: int = 7) -> list[bytes]:
-    common = {"device_id": "press", "sensor_type": "temperature", "timestamp": NOW, "location": "", "metadata": []}
+    common = {"device_id": "press", "sensor_type": "temperature", "timestamp": NOW, "location": "", "metadata": [], "plant": ""}
     return encode(READINGS.codec, schema_id, pl.DataFrame([common | {"value": value} for value in values], READINGS.codec.columns))
 
 

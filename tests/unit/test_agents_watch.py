@@ -19,7 +19,8 @@ WRITERS = {7: READINGS.codec}
 def reading(second: float, value: float = 20.0, device: str = "press", **changes: object) -> dict[str, Any]:
     """A temperature so many seconds after START, which arrived on time."""
     at = START + int(second * 1000)
-    common = {"device_id": device, "sensor_type": "temperature", "value": value, "timestamp": at, "location": "", "metadata": []}
+    common = {"device_id": device, "sensor_type": "temperature", "value": value, "timestamp": at}
+    common |= {"location": "", "metadata": [], "plant": "plant-1"}
     return common | {"key": device.encode(), "arrival": at} | changes
 
 

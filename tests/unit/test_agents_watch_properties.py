@@ -81,7 +81,7 @@ def logs(draw) -> Log:
             "value": SENSORS[sensor][number % len(SENSORS[sensor])],
             "timestamp": now - behind,
         }
-        reading |= {"key": device.encode(), "arrival": now, "location": "", "metadata": []}
+        reading |= {"key": device.encode(), "arrival": now, "location": "", "metadata": [], "plant": "plant-1"}
         if reason == "again" and log.readings:
             earlier = -1 - number % len(log.readings)
             reading, reason = log.readings[earlier] | {"arrival": now}, log.reasons[earlier]

@@ -16,6 +16,7 @@ READING = {
     "value": 21.5,
     "timestamp": 1_760_000_000_000,
     "location": "plant-1/hall-1",
+    "plant": "plant-1",
     "metadata": {"production_line": "line-3", "shift": "night"},
 }
 
@@ -145,7 +146,7 @@ def test_an_integer_beyond_32_bits_in_an_int_is_a_reject():
 
 def test_a_map_cut_in_blocks_with_their_sizes_is_a_row():
     body = GOOD[: GOOD.index(b"\x04\x1eproduction_line")]
-    blocks = body + b"\x01\x2c\x1eproduction_line\x0cline-3" + b"\x02\x0ashift\x0anight" + b"\x00"
+    blocks = body + b"\x01\x2c\x1eproduction_line\x0cline-3" + b"\x02\x0ashift\x0anight" + b"\x00" + b"\x0eplant-1"
     decoded = decode([GOOD, blocks], READER, WRITERS)
     assert decoded.rejects == []
     assert decoded.frame["metadata"].to_list() == [READING["metadata"]] * 2

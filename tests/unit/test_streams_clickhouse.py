@@ -23,7 +23,8 @@ def clickhouse(tmp_path):
 
 
 def readings(count=4, start=NOW, offset=0):
-    rows = [("press-1", "temperature", 20.0 + n, start + n, "hall-1", {"production_line": "line-1"}, 0, offset + n) for n in range(count)]
+    line = {"production_line": "line-1"}
+    rows = [("press-1", "temperature", 20.0 + n, start + n, "hall-1", line, "plant-1", 0, offset + n) for n in range(count)]
     schema = {**READINGS.codec.columns, "partition": pl.Int32, "offset": pl.Int64}
     return pl.DataFrame([dict(zip(schema, row, strict=True)) for row in rows], schema).select(*columns(READINGS), "partition", "offset")
 

@@ -27,6 +27,7 @@ def clickhouse(tmp_path_factory):
             "location": f"hall-{line}",
             "metadata": {"production_line": f"line-{line}", "shift": "early" if second < 1800 else "late"}
             | ({"product": "p-7"} if line == 1 and 600 <= second < 1200 else {}),
+            "plant": f"plant-{line}",
         }
         for line in (1, 2)
         for second in range(0, 3600, 10)
