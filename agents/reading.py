@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from agents.rules import Rule, evaluate
+from schemas.catalog import Contract
 from schemas.rejects import Reject
 from schemas.wire import Codec, decode
 from tables.windows import Windowing
@@ -33,7 +34,8 @@ class Domain:
     """What a domain adds to the loop: how its records become readings, its rules and its windows."""
 
     name: str
-    codec: Codec
+    source: Contract
+    """The raw topic."""
     fields: tuple[str, ...]
     """Fields of the record that its meaning depends on; the others are not carried along."""
     rules: Sequence[Rule]
@@ -80,7 +82,7 @@ def read(
     `writers` are the schemas known by id, `missing` the ids the registry does not have. Raises what a rule raises.
     """
     skips = [below(batch, fence) for batch, fence in batches]
-    decoded = decode(_column("values", batches, skips), domain.codec, writers, missing)
+    decoded = decode(_column("values", batches, skips), domain.source.codec, writers, missing)
     if decoded.unknown:
         return decoded.unknown
     row = decoded.frame["row"]

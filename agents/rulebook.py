@@ -155,7 +155,7 @@ def stage(domain: Domain, over: str) -> pl.Schema:
     """The columns rules look at."""
     if over == "trends":
         return domain.prepare_trends(trends.nothing(domain.windowing).with_columns(views(0))).schema
-    known = {name: dtype for name, dtype in (domain.codec.columns or {}).items() if name in domain.fields}
+    known = {name: dtype for name, dtype in (domain.source.codec.columns or {}).items() if name in domain.fields}
     readings, _ = domain.prepare(pl.DataFrame(schema={**known, "row": pl.UInt32, "key": pl.Binary, "arrival": pl.Int64}))
     return readings.schema
 

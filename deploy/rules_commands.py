@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from confluent_kafka import KafkaException
@@ -14,18 +14,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from agents.factory.domain import FACTORY
+from agents.domains import DOMAINS
 from agents.reading import Domain
 from agents.rulebook import Row, RuleFile, RuleRefused, parse, stage, with_rows
 from agents.rules import Rule
-from schemas.catalog import READINGS, Contract
 from schemas.registry import RegistryDown
 from streams import rulelog
 from streams.producer import DeliveryFailed
 from streams.rehearsal import rehearse
-
-DOMAINS: Final[Mapping[str, Domain]] = {domain.name: domain for domain in (FACTORY,)}
-SOURCES: Final[Mapping[str, Contract]] = {FACTORY.name: READINGS}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -72,13 +68,8 @@ def show_rehearsal(file: File, minutes: Annotated[float, typer.Option(min=0.1, h
     domain = replace(DOMAINS[found.domain], rules=(), trend_rules=())
     since_ms = int((time.time() - 60 * minutes) * 1000)
     with _reached(), Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(f"{SOURCES[found.domain].topic}, {minutes:g} minutes", total=None)
-        work = rehearse(
-            with_rows(domain, found.rows),
-            SOURCES[found.domain],
-            since_ms,
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )
+        task = bar.add_task(f"{domain.source.topic}, {minutes:g} minutes", total=None)
+        work = rehearse(with_rows(domain, found.rows), since_ms, lambda done, total: bar.update(task, completed=done, total=total))
         alerts = asyncio.run(work)
     table = Table("rule", "raised", "reopened", "cleared", "devices", "latest", box=None)
     for row in found.rows:

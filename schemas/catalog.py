@@ -24,6 +24,8 @@ class Contract:
     """ClickHouse table the warehouse stores the topic in."""
     compacted: bool = False
     """Whether the latest record of each key is kept for ever, and nothing else longer than needed."""
+    changelogs: tuple[str, ...] = ()
+    """Topics of the state that workers keep of it, `<app>-<table>-changelog`, each with as many partitions."""
 
     @property
     def subject(self) -> str:
@@ -42,7 +44,14 @@ def _codec(topic: str) -> Codec:
 
 
 # 4 partitions: two workers of two cores each, and a table's changelog has as many as its source.
-READINGS: Final = Contract(topic="factory.readings", key="device_id", partitions=4, retention_hours=7 * DAY_HOURS, sink="readings")
+READINGS: Final = Contract(
+    topic="factory.readings",
+    key="device_id",
+    partitions=4,
+    retention_hours=7 * DAY_HOURS,
+    sink="readings",
+    changelogs=("factory-readings-1m-changelog",),
+)
 WINDOWS: Final = Contract(topic="factory.windows", key="device_id", partitions=4, retention_hours=7 * DAY_HOURS, sink="windows")
 ALERTS: Final = Contract(topic="alerts", key="device_id", partitions=4, retention_hours=30 * DAY_HOURS, sink="alerts")
 LATE: Final = Contract(topic="late", key="device_id", partitions=4, retention_hours=7 * DAY_HOURS, sink="late_records")
@@ -50,7 +59,8 @@ DEAD_LETTERS: Final = Contract(topic="dead-letters", key=None, partitions=4, ret
 # 1 partition: rules are few, and every worker reads them all in the order they were applied in.
 RULES: Final = Contract(topic="rules", key="rule_id", partitions=1, retention_hours=0, sink="rules", compacted=True)
 
-CONTRACTS: Final[Mapping[str, Contract]] = {c.topic: c for c in (READINGS, WINDOWS, ALERTS, LATE, DEAD_LETTERS, RULES)}
+CONTRACTS: Final[Mapping[str, Contract]] = {row.topic: row for row in [*vars().values()] if isinstance(row, Contract)}
+"""Every row above, by topic."""
 
-CHANGELOGS: Final[Mapping[str, Contract]] = {"factory-readings-1m-changelog": READINGS}
-"""The workers' changelog topics, `<app>-<table>-changelog`, each with the contract of its source, whose partitions it has."""
+CHANGELOGS: Final[Mapping[str, Contract]] = {changelog: source for source in CONTRACTS.values() for changelog in source.changelogs}
+"""The workers' changelog topics, each with the contract of its source."""

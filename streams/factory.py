@@ -9,5 +9,5 @@ from tables.factory import TABLE
 
 app = App("factory", web_port=6066, reads=[READINGS, RULES], writes=[WINDOWS, ALERTS, LATE])
 
-factory = Watching(app, FACTORY, source=READINGS, windows=WINDOWS, table=TABLE)
+factory = Watching(app, FACTORY, windows=WINDOWS, table=TABLE)
 rulebook = Rulebook(app, factory)

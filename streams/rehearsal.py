@@ -20,13 +20,13 @@ AT_ONCE: Final = 10_000
 TIMEOUT_SECONDS: Final = 10
 
 
-async def rehearse(domain: Domain, source: Contract, since_ms: int, progress: Callable[[int, int], None]) -> pl.DataFrame:
+async def rehearse(domain: Domain, since_ms: int, progress: Callable[[int, int], None]) -> pl.DataFrame:
     """The alerts of the domain's rules over the records that Kafka took since then, columns of `schemas/avro/alerts.avsc`.
 
     The watch starts from nothing: what was open before is raised anew, and trends have to warm up. `progress` is told how many records
     of how many are read. Raises KafkaException, RegistryDown.
     """
-    registry = Registry(settings().registry, settings().data / "schemas")
+    source, registry = domain.source, Registry(settings().registry, settings().data / "schemas")
     registry.register(source)
     writers = Writers(registry)
     options = {"enable.auto.commit": False, "enable.partition.eof": True, "log_level": 0}

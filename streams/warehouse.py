@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from agents.factory.domain import FACTORY
-from schemas.catalog import ALERTS, DEAD_LETTERS, LATE, READINGS, RULES, WINDOWS
+from agents.domains import DOMAINS
+from schemas.catalog import CONTRACTS
 from streams import api, history
 from streams.assembly import App, NotReady
 from streams.clickhouse import CannotOpen, ClickHouse, ClickHouseAway
@@ -11,11 +11,12 @@ from streams.settings import settings
 from streams.sinking import Sinking
 from streams.web import State
 
-app = App("warehouse", web_port=6067, reads=[READINGS, WINDOWS, ALERTS, DEAD_LETTERS, LATE, RULES], writes=[])
+app = App("warehouse", web_port=6067, reads=[*CONTRACTS.values()], writes=[])
 
 clickhouse = ClickHouse(settings().clickhouse, settings().data / "clickhouse")
 
-sinks = [Sinking(app, clickhouse, READINGS, FACTORY.prepare), *(Sinking(app, clickhouse, contract) for contract in app.reads[1:])]
+prepare = {domain.source.topic: domain.prepare for domain in DOMAINS.values()}
+sinks = [Sinking(app, clickhouse, contract, prepare.get(contract.topic)) for contract in app.reads]
 
 
 def counts(_: api.Nothing) -> dict[str, Any]:

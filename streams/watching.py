@@ -55,21 +55,21 @@ Result = TypeVar("Result")
 class Watching(Service):
     """Runs one `Watch` for each partition of a domain's topic that is assigned to this worker."""
 
-    def __init__(self, app: App, domain: Domain, source: Contract, windows: Contract, table: str) -> None:
-        """Read `source`, write windows to `windows` and state to the changelog of `table`."""
+    def __init__(self, app: App, domain: Domain, windows: Contract, table: str) -> None:
+        """Read the domain's source, write windows to `windows` and state to the changelog of `table`."""
         super().__init__()
         self.app = app
         self.domain = domain
         self.lanes: dict[TP, Lane] = {}
-        self._source, self._windows = source, windows
-        self._table = app.Table(table, partitions=source.partitions, key_type=bytes, value_type=bytes)
+        self._windows = windows
+        self._table = app.Table(table, partitions=domain.source.partitions, key_type=bytes, value_type=bytes)
         self._changelog = f"{app.conf.id}-{table}-changelog"
         self._checkpointing = asyncio.Lock()
         app.services.append(self)
         app.metrics.sources.append(partial(of_watching, self))
         app.waits.append(self._waits)
         app.on_partitions_revoked.connect(self._drop_lanes, weak=False)
-        app.agent(app.batch_topic(source), name=f"watch-{domain.name}")(self._consume)
+        app.agent(app.batch_topic(domain.source), name=f"watch-{domain.name}")(self._consume)
 
     async def _consume(self, stream: Any) -> None:  # noqa: ANN401  # Faust's streams are not typed for raw channels
         arrived: list[EventT[Any]] = []
@@ -216,7 +216,7 @@ class Watching(Service):
     def _open_lanes(self) -> None:
         """Have a lane for every assigned partition: one without traffic may have windows that wait to be told of."""
         for tp in self.app.consumer.assignment():
-            if tp.topic == self._source.topic:
+            if tp.topic == self.domain.source.topic:
                 self._lane(tp)
 
     async def checkpoint(self, lane: Lane) -> None:

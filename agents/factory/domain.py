@@ -130,7 +130,7 @@ def _rejects(readings: pl.DataFrame) -> list[Reject]:
 
 FACTORY: Final = Domain(
     name="factory",
-    codec=READINGS.codec,
+    source=READINGS,
     fields=("device_id", "sensor_type", "value", "timestamp", "plant"),
     rules=RULES,
     windowing=WINDOWING,
