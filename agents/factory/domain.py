@@ -7,18 +7,11 @@ import polars as pl
 from agents.factory.sensors import LIMITS, TREND_LIMITS
 from agents.reading import Domain
 from agents.rules import Forecast, Rule, Severity
+from agents.sieve import Sieve
 from schemas.catalog import READINGS
 from schemas.rejects import Reason, Reject
 from tables import trends
 from tables.factory import WINDOWING
-
-# 2000-01-01: no reading is older, and a device that sends seconds for milliseconds is in January 1970.
-EARLIEST_MS: Final = 946_684_800_000
-# How far a device's clock may run ahead of the broker's.
-AHEAD_MS: Final = 60_000
-
-# Bounds what one device takes of the state; see ROWS_PER_SHARD in tables/checkpoint.py.
-LONGEST_DEVICE_ID: Final = 200
 
 _value, _critical = pl.col("value"), pl.col("critical")
 
@@ -88,44 +81,19 @@ TREND_RULES: Final = (
 )
 """Once a minute, of each sensor's trend."""
 
-_UNFIT: Final = (
-    (pl.col("key") != pl.col("device_id").cast(pl.Binary), Reason.WRONG_KEY, pl.format("device_id is {}", "device_id")),
-    (
-        ~pl.col("device_id").str.len_bytes().is_between(1, LONGEST_DEVICE_ID),
-        Reason.BAD_DEVICE_ID,
-        pl.format("device_id is of {} bytes", pl.col("device_id").str.len_bytes()),
-    ),
+SIEVE: Final = Sieve(
     (pl.col("critical").is_null(), Reason.UNKNOWN_SENSOR, pl.format("sensor_type is {}", "sensor_type")),
-    (~_value.is_finite(), Reason.NOT_FINITE, pl.format("value is {}", "value")),
     (
         ~_value.is_between("minimum", "maximum"),
         Reason.OUT_OF_RANGE,
         pl.format("{} is {}, not within {} to {}", "sensor_type", "value", "minimum", "maximum"),
     ),
-    (
-        ~pl.col("timestamp").is_between(EARLIEST_MS, pl.col("arrival") + AHEAD_MS),
-        Reason.BAD_TIMESTAMP,
-        pl.format("timestamp is {}, arrived at {}", "timestamp", "arrival"),
-    ),
 )
-"""Why a reading is unfit (first match counts): condition, reason, and what was found."""
-_IS_UNFIT: Final = pl.any_horizontal(condition for condition, _, _ in _UNFIT).fill_null(value=True)
 
 
 def prepare(records: pl.DataFrame) -> tuple[pl.DataFrame, list[Reject]]:
     """Decoded SensorReadings → those fit for rules and windows, with their limits, and a reject for each other."""
-    readings = records.join(LIMITS, on="sensor_type", how="left", maintain_order="left")
-    unfit = readings.select(_IS_UNFIT).to_series()
-    if not unfit.any():
-        return readings, []
-    return readings.filter(~unfit), _rejects(readings.filter(unfit))
-
-
-def _rejects(readings: pl.DataFrame) -> list[Reject]:
-    conditions = [condition.fill_null(value=True) for condition, _, _ in _UNFIT]
-    which = pl.coalesce(pl.when(condition).then(pl.lit(number)) for number, condition in enumerate(conditions)).alias("which")
-    found = readings.select("row", which, *(detail.alias(str(number)) for number, (_, _, detail) in enumerate(_UNFIT)))
-    return [Reject(row, _UNFIT[number][1], details[number] or "") for row, number, *details in found.iter_rows()]
+    return SIEVE.sift(records.join(LIMITS, on="sensor_type", how="left", maintain_order="left"))
 
 
 FACTORY: Final = Domain(

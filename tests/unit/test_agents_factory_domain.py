@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.factory.domain import AHEAD_MS, EARLIEST_MS, FACTORY, LONGEST_DEVICE_ID, RULES, prepare
+from agents.factory.domain import FACTORY, RULES, prepare
 from agents.factory.sensors import SENSORS
 from agents.rules import evaluate
+from agents.sieve import AHEAD_MS, EARLIEST_MS, LONGEST_DEVICE_ID
 from schemas.rejects import Reason, Reject
 
 ARRIVAL = 1_760_000_000_000
@@ -80,11 +81,11 @@ def test_what_was_found_first_counts_where_several_things_are_wrong():
             {"key": b"x", "device_id": "", "sensor_type": "smell", "value": math.nan, "timestamp": 0},
             named("") | {"sensor_type": "smell", "value": math.nan, "timestamp": 0},
             {"sensor_type": "smell", "value": math.nan, "timestamp": 0},
-            {"value": math.nan, "timestamp": 0},
-            {"value": 1e6, "timestamp": 0},
+            {"sensor_type": "smell", "value": 1e6, "timestamp": 0},
+            {"sensor_type": "smell", "value": 1e6},
         )
     )
-    order = [Reason.WRONG_KEY, Reason.BAD_DEVICE_ID, Reason.UNKNOWN_SENSOR, Reason.NOT_FINITE, Reason.OUT_OF_RANGE]
+    order = [Reason.WRONG_KEY, Reason.BAD_DEVICE_ID, Reason.NOT_FINITE, Reason.BAD_TIMESTAMP, Reason.UNKNOWN_SENSOR]
     assert [reject.reason for reject in rejects] == order
 
 
@@ -101,14 +102,14 @@ def test_a_reading_is_valid_from_minimum_to_maximum_and_critical_above_critical(
 
 
 def test_the_limits_are_those_of_the_requirements():
-    assert [(s.sensor_type, s.minimum, s.maximum, s.critical) for s in SENSORS] == [
+    assert {(s.sensor_type, s.minimum, s.maximum, s.critical) for s in SENSORS} >= {
         ("temperature", -40, 200, 150),
         ("pressure", 0, 1000, 800),
         ("vibration", 0, 50, 40),
         ("current", 0, 100, 90),
         ("voltage", 180, 260, 250),
         ("humidity", 0, 100, 95),
-    ]
+    }
 
 
 def test_no_rule_is_named_twice():

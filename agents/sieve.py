@@ -1,0 +1,54 @@
+"""Which readings are fit for rules and windows, in any domain, and what becomes of the others."""
+
+from typing import Final
+
+import polars as pl
+
+from schemas.rejects import Reason, Reject
+
+# 2000-01-01: no reading is older, and a device that sends seconds for milliseconds is in January 1970.
+EARLIEST_MS: Final = 946_684_800_000
+# How far a device's clock may run ahead of the broker's.
+AHEAD_MS: Final = 60_000
+# Bounds what one device takes of the state; see ROWS_PER_SHARD in tables/checkpoint.py.
+LONGEST_DEVICE_ID: Final = 200
+
+Fault = tuple[pl.Expr, Reason, pl.Expr]
+"""When a reading is unfit (null counts as true), the reason, and what was found (text)."""
+
+COMMON: Final[tuple[Fault, ...]] = (
+    (pl.col("key") != pl.col("device_id").cast(pl.Binary), Reason.WRONG_KEY, pl.format("device_id is {}", "device_id")),
+    (
+        ~pl.col("device_id").str.len_bytes().is_between(1, LONGEST_DEVICE_ID),
+        Reason.BAD_DEVICE_ID,
+        pl.format("device_id is of {} bytes", pl.col("device_id").str.len_bytes()),
+    ),
+    (~pl.col("value").is_finite(), Reason.NOT_FINITE, pl.format("value is {}", "value")),
+    (
+        ~pl.col("timestamp").is_between(EARLIEST_MS, pl.col("arrival") + AHEAD_MS),
+        Reason.BAD_TIMESTAMP,
+        pl.format("timestamp is {}, arrived at {}", "timestamp", "arrival"),
+    ),
+)
+"""Those of every domain."""
+
+
+class Sieve:
+    """Sorts readings by the common faults and a domain's own; of several the first counts."""
+
+    def __init__(self, *faults: Fault) -> None:
+        self._faults = (*COMMON, *faults)
+        self._conditions = [condition.fill_null(value=True) for condition, _, _ in self._faults]
+        self._is_unfit = pl.any_horizontal(self._conditions)
+
+    def sift(self, readings: pl.DataFrame) -> tuple[pl.DataFrame, list[Reject]]:
+        """Those that are fit, and a reject for each other. There are `row`, `key`, `device_id`, `value`, `timestamp`, `arrival` (ms)."""
+        unfit = readings.select(self._is_unfit).to_series()
+        if not unfit.any():
+            return readings, []
+        return readings.filter(~unfit), self._rejects(readings.filter(unfit))
+
+    def _rejects(self, readings: pl.DataFrame) -> list[Reject]:
+        which = pl.coalesce(pl.when(condition).then(pl.lit(number)) for number, condition in enumerate(self._conditions)).alias("which")
+        found = readings.select("row", which, *(detail.alias(str(number)) for number, (_, _, detail) in enumerate(self._faults)))
+        return [Reject(row, self._faults[number][1], details[number] or "") for row, number, *details in found.iter_rows()]
