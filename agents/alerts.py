@@ -4,19 +4,18 @@ The conditions are evaluated over columns; only the readings at which a state ma
 """
 
 import math
-from collections import ChainMap, UserDict, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import blake2b
+from itertools import repeat
 from typing import Final, NamedTuple
 
 import polars as pl
 
+from agents.episodes import NEVER, Episode, Episodes, Key, is_absorbed, is_forgotten, memory_ms
 from agents.rules import Rule, columns
-
-# How long after its cooldown an episode still absorbs historic readings: what a gateway that was offline for an hour delivers.
-MEMORY_MS: Final = 3_600_000
 
 
 class Status(StrEnum):
@@ -24,50 +23,9 @@ class Status(StrEnum):
 
     RAISED = "RAISED"
     REOPENED = "REOPENED"
+    ESCALATED = "ESCALATED"
+    DEESCALATED = "DEESCALATED"
     CLEARED = "CLEARED"
-
-
-class Key(NamedTuple):
-    """Whose episode, of which rule."""
-
-    device_id: str
-    subject: str
-    rule: str
-
-
-class Episode(NamedTuple):
-    """The latest episode of a key; times are event time in milliseconds, zero for one that is only there for its historic alert."""
-
-    raised_at: int
-    changed_at: int
-    open: bool
-    told_at: int
-    """Watermark of the latest change, or its event time if that is greater."""
-    historic_at: int | None = None
-    """Latest historic alert of the key, which absorbs others within the cooldown."""
-
-
-class Episodes(UserDict[Key, Episode]):
-    """The latest episode of every key."""
-
-    def __init__(self, episodes: Iterable[tuple[Key, Episode]] = ()) -> None:
-        """Start with these."""
-        self.open: defaultdict[str, set[Key]] = defaultdict(set)
-        """Rule → keys of the open ones: few, where those that are remembered may be many."""
-        super().__init__(episodes)
-
-    def __setitem__(self, key: Key, episode: Episode) -> None:
-        """Put in the place of the former."""
-        super().__setitem__(key, episode)
-        if episode.open:
-            self.open[key.rule].add(key)
-        else:
-            self.open[key.rule].discard(key)
-
-    def __delitem__(self, key: Key) -> None:
-        """Forget."""
-        super().__delitem__(key)
-        self.open[key.rule].discard(key)
 
 
 @dataclass(frozen=True)
@@ -99,24 +57,6 @@ def judge(rules: Sequence[Rule], episodes: Episodes, readings: pl.DataFrame, ori
     return pl.DataFrame(alerts, schema=_SCHEMA, orient="row") if alerts else NONE
 
 
-def forget(rules: Sequence[Rule], episodes: Episodes, watermark: int) -> None:
-    """Drop closed episodes that no reading can meet any more (see `MEMORY_MS`); nothing an alert depends on."""
-    cooldowns = {rule.name: rule.cooldown_ms for rule in rules}
-    for key, episode in list(episodes.items()):
-        if _is_forgotten(episode, cooldowns.get(key.rule, 0), watermark):
-            del episodes[key]
-
-
-def to_frame(episodes: Mapping[Key, Episode]) -> pl.DataFrame:
-    """The episodes as a frame, in order of their key, for the checkpoint."""
-    return pl.DataFrame([(*key, *episodes[key]) for key in sorted(episodes)], schema=_EPISODE_SCHEMA, orient="row")
-
-
-def from_frame(frame: pl.DataFrame) -> Episodes:
-    """The reverse of `to_frame`."""
-    return Episodes((Key(*row[:3]), Episode(*row[3:])) for row in frame.select(*_EPISODE_SCHEMA).iter_rows())
-
-
 class _Reading(NamedTuple):
     device_id: str
     subject: str
@@ -124,73 +64,112 @@ class _Reading(NamedTuple):
     timestamp: int
     watermark: int
     raises: bool
+    clears: bool
     threshold: float
     expected_at: int | None = None
     confidence: float | None = None
+    escalates: bool = False
+
+    @property
+    def is_historic(self) -> bool:
+        return self.timestamp < self.watermark
+
+    @property
+    def told_at(self) -> int:
+        return max(self.timestamp, self.watermark)
 
 
 def _turning_points(rule: Rule, episodes: Episodes, readings: pl.DataFrame) -> Iterator[_Reading]:
-    """The readings at which an episode may change: runs of one condition are cut to their first.
+    """The readings at which an episode may change: runs of one condition are cut to their first, unless time has to pass.
 
-    Only devices that raise in this batch or have an open episode matter, a few of thousands.
+    Only devices that raise in this batch or have an open or a pending episode matter, a few of thousands.
     """
-    raises, clears, *judged = (readings[f"{rule.name}/{column}"] for column in columns(rule))
-    devices = {key.device_id for key in episodes.open[rule.name]}.union(readings["device_id"].filter(raises))
+    told = {name: readings[name] for name in ("device_id", "subject", "value", "timestamp", "watermark")}
+    told |= {name: readings[f"{rule.name}/{name}"] for name in columns(rule)}
+    keys = episodes.open[rule.name] | episodes.pending[rule.name]
+    devices = {key.device_id for key in keys}.union(told["device_id"].filter(told["raises"]))
     if not devices:
         return
-    near = (raises | clears) & readings["device_id"].is_in(list(devices))
-    told = [*(readings[name] for name in ("device_id", "subject", "value", "timestamp", "watermark")), raises, *judged]
-    latest: dict[tuple[str, str], bool] = {}
+    near = told["device_id"].is_in(list(devices))
+    if not (rule.hold_ms or rule.escalation):
+        near &= told["raises"] | told["clears"]
+    latest: dict[tuple[str, str], tuple[bool, bool, bool]] = {}
     # A walk costs 0.4 µs a reading and there are few; grouping them in Polars costs 300 µs however few they are, which is what a
     # small batch costs in all.
-    for reading in map(_Reading, *(column.filter(near).to_list() for column in told)):
-        if reading.timestamp < reading.watermark:
-            if reading.raises:
+    fields = (told[name].filter(near).to_list() if name in told else repeat(_Reading._field_defaults[name]) for name in _Reading._fields)
+    for reading in map(_Reading, *fields):
+        conditions = (reading.raises, reading.clears, reading.escalates)
+        if reading.is_historic:
+            if reading.raises or rule.hold_ms:
                 yield reading
-        elif latest.get(reading[:2]) != reading.raises:
-            latest[reading[:2]] = reading.raises
+        elif rule.hold_ms or latest.get(reading[:2]) != conditions:
+            latest[reading[:2]] = conditions
             yield reading
 
 
 def _step(rule: Rule, episodes: MutableMapping[Key, Episode], origin: Origin, reading: _Reading) -> Iterable[tuple[object, ...]]:
     """Advance one episode by one reading; yields at most one alert."""
     key = Key(reading.device_id, reading.subject, rule.name)
-    episode = episodes.get(key)
-    if episode is not None and _is_forgotten(episode, rule.cooldown_ms, reading.watermark):
-        episode = None
+    before = episodes.get(key, NEVER)
+    if is_forgotten(before, memory_ms(rule), reading.watermark):
+        before = NEVER
+    advance = _historic if reading.is_historic else _open if before.open else _closed
+    episode, status = advance(rule, before, reading)
+    if episode is not before:
+        episodes[key] = episode
+    if status is not None:
+        yield _alert(rule, origin, key, reading, status, episode)
+
+
+_Step = tuple[Episode, Status | None]
+
+
+def _historic(rule: Rule, episode: Episode, reading: _Reading) -> _Step:
+    at, since = reading.timestamp, episode.historic_pending_at
+    if not reading.raises:
+        return (episode if since is None else episode._replace(historic_pending_at=None)), None
+    if is_absorbed(episode, rule.cooldown_ms, at):
+        return episode, None
+    if _holds(rule, since, at):
+        return episode._replace(told_at=reading.told_at, historic_at=at, historic_pending_at=None), Status.RAISED
+    return (episode if since is not None else episode._replace(told_at=reading.told_at, historic_pending_at=at)), None
+
+
+def _closed(rule: Rule, episode: Episode, reading: _Reading) -> _Step:
     at = reading.timestamp
-    told_at = max(at, reading.watermark)
-    if at < reading.watermark:
-        if not _is_absorbed(episode, rule.cooldown_ms, at):
-            absorbing = episode or Episode(0, 0, open=False, told_at=told_at)
-            episodes[key] = absorbing._replace(told_at=told_at, historic_at=at)
-            yield _alert(rule, origin, key, reading, Status.RAISED, at)
-    elif not reading.raises:
-        if episode is not None and episode.open:
-            episodes[key] = episode._replace(open=False, changed_at=at, told_at=told_at)
-            yield _alert(rule, origin, key, reading, Status.CLEARED, episode.raised_at)
-    elif episode is None or (not episode.open and at - episode.raised_at >= rule.cooldown_ms):
-        episodes[key] = Episode(at, at, open=True, told_at=told_at, historic_at=episode.historic_at if episode else None)
-        yield _alert(rule, origin, key, reading, Status.RAISED, at)
-    elif not episode.open:
-        episodes[key] = episode._replace(open=True, changed_at=at, told_at=told_at)
-        yield _alert(rule, origin, key, reading, Status.REOPENED, episode.raised_at)
+    if not (reading.raises and _holds(rule, episode.pending_at, at)):
+        return _waiting(episode, reading, holds=reading.raises), None
+    begun = episode._replace(changed_at=at, open=True, told_at=reading.told_at, pending_at=None, escalated=reading.escalates)
+    if at - episode.raised_at >= rule.cooldown_ms:
+        return begun._replace(raised_at=at), Status.RAISED
+    return begun, Status.REOPENED
 
 
-def _is_forgotten(episode: Episode, cooldown_ms: int, watermark: int) -> bool:
-    return not episode.open and episode.told_at + cooldown_ms + MEMORY_MS < watermark
+def _open(rule: Rule, episode: Episode, reading: _Reading) -> _Step:
+    at = reading.timestamp
+    changed = episode._replace(changed_at=at, told_at=reading.told_at, pending_at=None)
+    if reading.clears and not reading.raises:
+        return changed._replace(open=False), Status.CLEARED
+    if reading.escalates == episode.escalated or not _holds(rule, episode.pending_at, at):
+        return _waiting(episode, reading, holds=reading.escalates != episode.escalated), None
+    return changed._replace(escalated=reading.escalates), Status.ESCALATED if reading.escalates else Status.DEESCALATED
 
 
-def _is_absorbed(episode: Episode | None, cooldown_ms: int, at: int) -> bool:
-    """Whether a historic reading belongs to an episode already told of."""
-    if episode is None:
-        return False
-    within = episode.raised_at <= at and (episode.open or at <= episode.changed_at)
-    near = abs(at - episode.raised_at) < cooldown_ms
-    return within or near or (episode.historic_at is not None and abs(at - episode.historic_at) < cooldown_ms)
+def _holds(rule: Rule, since: int | None, at: int) -> bool:
+    """Whether what has held since then, or since now, has held for long enough."""
+    return at - (at if since is None else since) >= rule.hold_ms
 
 
-def _alert(rule: Rule, origin: Origin, key: Key, reading: _Reading, status: Status, raised_at: int) -> tuple[object, ...]:
+def _waiting(episode: Episode, reading: _Reading, *, holds: bool) -> Episode:
+    """The episode while what would change it holds, or no longer does."""
+    if holds == (episode.pending_at is not None):
+        return episode
+    return episode._replace(told_at=reading.told_at, pending_at=reading.timestamp) if holds else episode._replace(pending_at=None)
+
+
+def _alert(rule: Rule, origin: Origin, key: Key, reading: _Reading, status: Status, episode: Episode) -> tuple[object, ...]:
+    raised_at = reading.timestamp if reading.is_historic else episode.raised_at
+    escalated = reading.escalates if reading.is_historic else episode.escalated
     facts = {"device": key.device_id, "subject": key.subject, "value": reading.value, "threshold": reading.threshold}
     if reading.confidence is not None:
         minutes = (reading.expected_at - reading.timestamp) / 60_000 if reading.expected_at else math.inf
@@ -202,14 +181,14 @@ def _alert(rule: Rule, origin: Origin, key: Key, reading: _Reading, status: Stat
         key.device_id,
         key.subject,
         rule.name,
-        str(rule.severity),
+        str(rule.severity_of(escalated=escalated)),
         str(status),
         reading.value,
         reading.threshold,
         rule.message.format(**facts),
         raised_at,
         reading.timestamp,
-        reading.timestamp < reading.watermark,
+        reading.is_historic,
         reading.expected_at,
         reading.confidence,
     )
@@ -226,9 +205,3 @@ _SCHEMA: Final = {
 }
 NONE: Final = pl.DataFrame(schema=_SCHEMA)
 """No alerts."""
-_EPISODE_SCHEMA: Final = {
-    **dict.fromkeys(("device_id", "subject", "rule"), pl.String),
-    **dict.fromkeys(("raised_at", "changed_at"), pl.Int64),
-    "open": pl.Boolean,
-    **dict.fromkeys(("told_at", "historic_at"), pl.Int64),
-}

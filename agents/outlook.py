@@ -11,6 +11,7 @@ from typing import Any, Final
 import polars as pl
 
 from agents import alerts
+from agents.episodes import Episodes, forget, from_frame, to_frame
 from agents.reading import Domain
 from agents.rules import evaluate
 from tables import trends
@@ -28,7 +29,7 @@ class Outlook:
     domain: Domain
     origin: alerts.Origin
     trends: pl.DataFrame = field(init=False, compare=False)
-    episodes: alerts.Episodes = field(default_factory=alerts.Episodes)
+    episodes: Episodes = field(default_factory=Episodes)
     reached: int = 0
     forecasts: Counter[str] = field(default_factory=Counter)
     """How many were `raised`, `came-true` and were `withdrawn`."""
@@ -47,7 +48,7 @@ class Outlook:
         if TRENDS in families:
             self.trends = families[TRENDS].sort(*self.domain.windowing.keys)
         if EPISODES in families:
-            self.episodes = alerts.from_frame(families[EPISODES])
+            self.episodes = from_frame(families[EPISODES])
 
     def advance(self, panes: Panes, given_up: int) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
         """Take in the panes that ended by `given_up` (ms): the alerts that calls for, and the families that changed."""
@@ -61,10 +62,10 @@ class Outlook:
             self.trends = trends.remembered(self.trends, self.reached)
         if not found:
             return alerts.NONE, {}
-        alerts.forget(rules, self.episodes, self.reached)
+        forget(rules, self.episodes, self.reached)
         told = pl.concat(found)
         self.forecasts.update(_outcomes(told))
-        return told, {TRENDS: self.trends, EPISODES: alerts.to_frame(self.episodes)}
+        return told, {TRENDS: self.trends, EPISODES: to_frame(self.episodes)}
 
 
 def _outcomes(told: pl.DataFrame) -> dict[str, int]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agents.outlook import views
 from agents.reading import Domain
-from agents.rules import Rule, Severity
+from agents.rules import Escalation, Rule, Severity
 from tables import trends
 
 FACTS: Final = {"device": "press-1", "subject": "temperature", "value": 1.0, "threshold": 1.0}
@@ -34,6 +34,10 @@ class Row(BaseModel):
     clears: str
     threshold: str
     cooldown_minutes: float = Field(default=5, ge=0, le=10_080)
+    hold_seconds: float = Field(default=0, ge=0, le=86_400)
+    escalates: str | None = None
+    escalates_to: Severity | None = None
+    """The next higher severity, unless it is said."""
     message: str
     retired: bool = False
     """Raises nothing and closes what is open, be it a rule of the code."""
@@ -119,6 +123,7 @@ def fit(row: Row, domain: Domain) -> Rule:
     conditions = {field: _expression(field, getattr(row, field), probe, boolean=True) for field in ("raises", "clears")}
     threshold = _expression("threshold", row.threshold, probe, boolean=False)
     _check_message(row.message)
+    escalation = _escalation(row, probe)
     return Rule(
         name=row.name,
         severity=row.severity,
@@ -127,7 +132,21 @@ def fit(row: Row, domain: Domain) -> Rule:
         threshold=threshold.cast(pl.Float64),
         cooldown_ms=int(row.cooldown_minutes * 60_000),
         message=row.message,
+        hold_ms=int(row.hold_seconds * 1000),
+        escalation=None if row.retired else escalation,
     )
+
+
+def _escalation(row: Row, probe: pl.DataFrame) -> Escalation | None:
+    severity = Severity(row.severity)
+    to = Severity(row.escalates_to or severity.higher)
+    if row.escalates is None:
+        if row.escalates_to:
+            raise Unfit("escalates_to", "needs a condition, escalates")
+        return None
+    if to.rank <= severity.rank:
+        raise Unfit("escalates_to" if row.escalates_to else "escalates", f"{to} is not above {severity}, the rule's severity")
+    return Escalation(_expression("escalates", row.escalates, probe, boolean=True), to)
 
 
 def refused(row: Row, domain: Domain) -> str | None:

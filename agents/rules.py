@@ -14,6 +14,16 @@ class Severity(StrEnum):
     WARNING = "WARNING"
     CRITICAL = "CRITICAL"
 
+    @property
+    def rank(self) -> int:
+        """0 for the least."""
+        return list(Severity).index(self)
+
+    @property
+    def higher(self) -> "Severity":
+        """The next above; the highest stays."""
+        return list(Severity)[min(self.rank + 1, len(Severity) - 1)]
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -21,6 +31,14 @@ class Forecast:
 
     expected_at: pl.Expr
     confidence: pl.Expr
+
+
+@dataclass(frozen=True)
+class Escalation:
+    """When an open episode matters more than its rule says, and how much it then does."""
+
+    when: pl.Expr
+    to: Severity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +60,14 @@ class Rule:
     """Format of the text; knows `device`, `subject`, `value` and `threshold`, of a forecast also `minutes` to go and `confidence`."""
     forecast: Forecast | None = None
     """Of a rule that warns of what is not yet so; its confidence is 1 where that has come true."""
+    hold_ms: int = 0
+    """How long, in event time, each reading of a key must raise before an episode begins, or ask for another severity before it has it."""
+    escalation: Escalation | None = None
+    """An episode begins with the severity its reading calls for, and goes up and down with the condition."""
+
+    def severity_of(self, *, escalated: bool) -> Severity:
+        """How much an episode matters."""
+        return self.escalation.to if escalated and self.escalation else self.severity
 
 
 def evaluate(rules: Sequence[Rule], frame: pl.DataFrame) -> pl.DataFrame:
@@ -52,8 +78,10 @@ def evaluate(rules: Sequence[Rule], frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def columns(rule: Rule) -> dict[str, pl.Expr]:
-    """What is evaluated of a rule: `raises` and `clears` (Boolean), `threshold`, and of a forecast `expected_at` and `confidence`."""
+    """What is evaluated of a rule: `raises`, `clears`, `threshold`, of a forecast `expected_at` and `confidence`, else `escalates`."""
     found = {"raises": rule.raises.fill_null(value=False), "clears": rule.clears.fill_null(value=False), "threshold": rule.threshold}
     if rule.forecast:
         found |= {"expected_at": rule.forecast.expected_at.cast(pl.Int64), "confidence": rule.forecast.confidence}
+    if rule.escalation:
+        found |= {"escalates": rule.escalation.when.fill_null(value=False)}
     return found

@@ -15,6 +15,7 @@ from typing import Any, Final
 import polars as pl
 
 from agents import alerts
+from agents.episodes import Episode, Episodes, Key, forget, from_frame, to_frame
 from agents.outlook import Outlook
 from agents.reading import Domain, Read, Records, below, read
 from schemas.rejects import Reason, Reject
@@ -55,7 +56,7 @@ class Cut:
     fence: int
     stream_time: int
     counts: Counter[str]
-    episodes: Mapping[alerts.Key, alerts.Episode] | None
+    episodes: Mapping[Key, Episode] | None
     """None if they are as they were at the cut before."""
     readings: list[pl.DataFrame]
 
@@ -75,12 +76,11 @@ class Watch:
     counts: Counter[str] = field(default_factory=Counter)
     """The ledger: `received` = `accepted` + `duplicate` + `late` + every `rejected/<reason>`."""
     panes: dict[int, pl.DataFrame] = field(default_factory=dict)
-    episodes: alerts.Episodes = field(default_factory=alerts.Episodes)
+    episodes: Episodes = field(default_factory=Episodes)
     outlook: Outlook = field(init=False)
     ledger: Ledger = field(default_factory=Ledger)
     _unfolded: list[pl.DataFrame] = field(default_factory=list)
     _unfolded_rows: int = 0
-    _episodes_changed: bool = False
 
     def __post_init__(self) -> None:
         self.outlook = Outlook(self.domain, alerts.Origin(self.tenant, self.domain.name))
@@ -112,7 +112,7 @@ class Watch:
             self.outlook.recover(recovered.facts["outlook"], recovered.families)
         for family, frame in recovered.families.items():
             if family == _EPISODES:
-                self.episodes = alerts.from_frame(frame)
+                self.episodes = from_frame(frame)
             elif family.startswith(_PANE):
                 self.panes[int(family.removeprefix(_PANE))] = frame.sort(*self.domain.windowing.keys)
 
@@ -142,7 +142,6 @@ class Watch:
         self.counts.update(f"rejected/{reject.reason}" for reject in found.rejects)
         self._unfolded.append(pl.DataFrame([readings[name] for name in (*spec.keys, "value", "timestamp", "pane")]))
         self._unfolded_rows += found.received
-        self._episodes_changed |= raised.height > 0
         offsets = pl.Series("offset", [batch.offsets[row] for row in late["row"]], dtype=pl.Int64)
         return Observed(raised, found.rejects, late.hstack([offsets]))
 
@@ -161,10 +160,10 @@ class Watch:
 
     def cut(self) -> Cut:
         """Take what was observed since the last time; to be folded before the next is taken."""
-        alerts.forget(self.domain.rules, self.episodes, self.stream_time - self.domain.windowing.patience_ms)
-        episodes = dict(self.episodes) if self._episodes_changed else None
+        forget(self.domain.rules, self.episodes, self.stream_time - self.domain.windowing.patience_ms)
+        episodes = dict(self.episodes) if self.episodes.changed else None
         cut = Cut(self.fence, self.stream_time, self.counts.copy(), episodes, self._unfolded)
-        self._unfolded, self._unfolded_rows, self._episodes_changed = [], 0, False
+        self._unfolded, self._unfolded_rows, self.episodes.changed = [], 0, False
         return cut
 
     def fold(self, cut: Cut) -> Settled:
@@ -183,7 +182,7 @@ class Watch:
         self.counts.update(taken)
         changed = {f"{_PANE}{start}": frame for start, frame in folded.panes.items() if start in self.panes} | families
         if cut.episodes is not None:
-            changed[_EPISODES] = alerts.to_frame(cut.episodes)
+            changed[_EPISODES] = to_frame(cut.episodes)
         counts = cut.counts + taken
         facts = {"stream_time": cut.stream_time, "settled_to": self.settled_to, "counts": counts, "outlook": self.outlook.facts}
         checkpoint = self.ledger.stage(cut.fence, facts, changed, [f"{_PANE}{start}" for start in expired])

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from agents.alerts import Status
 from agents.domains import DOMAINS
 from agents.reading import Domain
 from agents.rulebook import Row, RuleFile, RuleRefused, parse, stage, with_rows
@@ -39,6 +40,9 @@ rules:
     clears: value < 0.85 * critical
     threshold: 0.9 * critical        # what the value is judged by, for people to read
     cooldown_minutes: 15             # raised again within it, the same episode is reopened
+    hold_seconds: 30                 # how long it must be so before an episode begins, or changes its severity (0)
+    escalates: value > critical      # while this holds, the episode has a higher severity
+    escalates_to: CRITICAL           # which one, else the next higher
     message: "{subject} of {device} is {value:.1f}, near its critical {threshold:g}"
 
 A rule that has the name of one in the code stands in its place.""",
@@ -71,10 +75,10 @@ def show_rehearsal(file: File, minutes: Annotated[float, typer.Option(min=0.1, h
         task = bar.add_task(f"{domain.source.topic}, {minutes:g} minutes", total=None)
         work = rehearse(with_rows(domain, found.rows), since_ms, lambda done, total: bar.update(task, completed=done, total=total))
         alerts = asyncio.run(work)
-    table = Table("rule", "raised", "reopened", "cleared", "devices", "latest", box=None)
+    table = Table("rule", *(status.lower() for status in Status), "devices", "latest", box=None)
     for row in found.rows:
         of_rule = alerts.filter(rule=row.name).sort("changed_at")
-        counts = [str(of_rule.filter(status=status).height) for status in ("RAISED", "REOPENED", "CLEARED")]
+        counts = [str(of_rule.filter(status=status).height) for status in Status]
         table.add_row(row.name, *counts, str(of_rule["device_id"].n_unique()), of_rule["message"][-1] if of_rule.height else "")
     Console().print(table)
 

@@ -1,4 +1,5 @@
 from collections import defaultdict
+from dataclasses import replace
 from itertools import pairwise
 
 import polars as pl
@@ -7,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import agents.alerts
-from agents.alerts import MEMORY_MS, Episode, Episodes, Key, Origin, alert_id, forget, from_frame, to_frame
-from agents.rules import Rule, Severity, evaluate
+from agents.alerts import Origin, alert_id
+from agents.episodes import MEMORY_MS, Episode, Episodes, Key, forget, from_frame, to_frame
+from agents.rules import Escalation, Rule, Severity, evaluate
 from schemas.catalog import ALERTS
 from schemas.wire import decode, encode
 
@@ -34,6 +36,9 @@ COLD = Rule(
     cooldown_ms=1_000,
     message="{device}",
 )
+HELD = replace(HOT, name="held", severity=Severity.WARNING, hold_ms=10_000)
+WORSE = replace(HELD, name="worse", escalation=Escalation(pl.col("value") > 20, Severity.CRITICAL))
+AT_ONCE = replace(WORSE, name="at-once", hold_ms=0)
 START = 1_760_000_000_000
 SCHEMA = {"device_id": pl.String, "subject": pl.String, "value": pl.Float64, "timestamp": pl.Int64, "watermark": pl.Int64}
 Reading = tuple[str, str, float, int, int]
@@ -117,6 +122,67 @@ def test_a_reading_behind_the_watermark_raises_a_historic_alert_and_leaves_the_e
     assert told(alerts) == [("RAISED", 0, 0)]
     assert alerts["historic"].all()
     assert told(judge([HOT], episodes, series((7, 1001)), ORIGIN)) == [("CLEARED", 1001, 1000)]
+
+
+def test_an_episode_of_a_rule_with_a_hold_time_begins_when_every_reading_raised_for_so_long():
+    assert told(judge([HELD], Episodes(), series((11, 0), (12, 5), (11, 9.999), (11, 10), (11, 30)), ORIGIN)) == [("RAISED", 10, 10)]
+
+
+@pytest.mark.parametrize("interrupting", [9, 7], ids=["in the band", "clear"])
+def test_a_reading_that_does_not_raise_starts_the_hold_time_again(interrupting):
+    alerts = judge(
+        [HELD], Episodes(), series((11, 0), (interrupting, 9), (11, 11), (11, 20), (11, 21), (7, 22), (11, 23), (11, 33)), ORIGIN
+    )
+    assert told(alerts) == [("RAISED", 21, 21), ("CLEARED", 22, 21), ("REOPENED", 33, 21)]
+
+
+def test_a_hold_time_longer_than_the_memory_of_episodes_is_waited_for():
+    slow = replace(HELD, hold_ms=3 * MEMORY_MS)
+    episodes = Episodes()
+    judge([slow], episodes, series((11, 0)), ORIGIN)
+    forget([slow], episodes, START + 2 * MEMORY_MS)
+    assert told(judge([slow], episodes, series((11, 3 * 3600)), ORIGIN)) == [("RAISED", 3 * 3600, 3 * 3600)]
+
+
+def test_historic_readings_hold_for_themselves():
+    episodes = Episodes()
+    assert judge([HELD], episodes, series((11, 0), (9, 5), (11, 6), behind=60_000), ORIGIN).is_empty()
+    assert judge([HELD], episodes, series((11, 17)), ORIGIN).is_empty()
+    alerts = judge([HELD], episodes, series((11, 16), behind=60_000), ORIGIN)
+    assert (told(alerts), alerts["historic"].to_list()) == ([("RAISED", 16, 16)], [True])
+
+
+def severities(alerts: pl.DataFrame) -> list[tuple[str, str, float]]:
+    return [(status, severity, (at - START) / 1000) for status, severity, at in alerts.select("status", "severity", "changed_at").rows()]
+
+
+def test_an_episode_goes_up_and_down_in_severity_under_one_id():
+    alerts = judge([AT_ONCE], Episodes(), series((11, 0), (21, 1), (22, 2), (9, 3), (9, 4), (25, 5), (7, 6)), ORIGIN)
+    assert severities(alerts) == [
+        ("RAISED", "WARNING", 0),
+        ("ESCALATED", "CRITICAL", 1),
+        ("DEESCALATED", "WARNING", 3),
+        ("ESCALATED", "CRITICAL", 5),
+        ("CLEARED", "CRITICAL", 6),
+    ]
+    assert alerts["alert_id"].n_unique() == 1
+
+
+def test_a_change_of_severity_holds_as_long_as_the_rule_says():
+    alerts = judge([WORSE], Episodes(), series((11, 0), (11, 10), (21, 11), (11, 20), (21, 21), (21, 31), (11, 32), (11, 42)), ORIGIN)
+    assert severities(alerts) == [("RAISED", "WARNING", 10), ("ESCALATED", "CRITICAL", 31), ("DEESCALATED", "WARNING", 42)]
+
+
+def test_an_episode_begins_with_the_severity_its_reading_calls_for():
+    assert severities(judge([WORSE], Episodes(), series((11, 0), (21, 10)), ORIGIN)) == [("RAISED", "CRITICAL", 10)]
+    historic = judge([AT_ONCE], Episodes(), series((21, 0), behind=6_000), ORIGIN)
+    assert severities(historic) == [("RAISED", "CRITICAL", 0)]
+
+
+def test_an_episode_whose_rule_no_longer_escalates_comes_down():
+    episodes = Episodes()
+    judge([AT_ONCE], episodes, series((21, 0)), ORIGIN)
+    assert severities(judge([replace(AT_ONCE, escalation=None)], episodes, series((21, 1)), ORIGIN)) == [("DEESCALATED", "WARNING", 1)]
 
 
 @pytest.mark.parametrize(("at", "is_told"), [(-300, True), (-299, False), (0, False), (500, False), (1000, False), (1001, True)])
@@ -210,11 +276,17 @@ def test_episodes_are_stored_and_taken_up_again():
     stored = [
         (Key("b", "heat", "hot"), Episode(1, 2, open=True, told_at=3)),
         (Key("a", "é", "hot"), Episode(4, 5, open=False, told_at=6, historic_at=7)),
+        (Key("c", "heat", "hot"), Episode(4, 5, open=True, told_at=6, pending_at=7, historic_pending_at=8, escalated=True)),
     ]
     episodes = Episodes(stored)
     assert from_frame(to_frame(episodes)) == episodes
     assert from_frame(to_frame(Episodes())) == Episodes()
     assert to_frame(episodes).equals(to_frame(Episodes(reversed(stored))))
+
+
+def test_episodes_stored_before_there_were_hold_times_are_taken_up():
+    episodes = Episodes([(Key("b", "heat", "hot"), Episode(1, 2, open=True, told_at=3, historic_at=4))])
+    assert from_frame(to_frame(episodes).drop("pending_at", "historic_pending_at", "escalated")) == episodes
 
 
 def test_the_open_episodes_of_a_rule_are_known_whatever_became_of_them():
@@ -242,9 +314,9 @@ def test_no_two_episodes_share_an_id():
 @st.composite
 def logs(draw) -> tuple[list[Reading], list[int], set[int]]:
     """Readings in disorder under a rising watermark, where to cut them, and after which cuts to forget."""
-    steps = st.sampled_from([0, 1, 1_000, 100_000, COOLDOWN, LONG])
+    steps = st.sampled_from([0, 1, 1_000, 5_000, 100_000, COOLDOWN, LONG])
     behind = st.sampled_from([0, 0, 0, 0, 1, 5_000, 10_000, 200_000, COOLDOWN, LONG, 2 * LONG])
-    values = st.sampled_from([-1.0, 0.0, 3.0, 7.0, 9.0, 11.0, 11.0, 12.0])
+    values = st.sampled_from([-1.0, 0.0, 3.0, 7.0, 9.0, 11.0, 11.0, 12.0, 21.0, 25.0])
     drawn = draw(st.lists(st.tuples(st.sampled_from("aab"), values, steps, behind), min_size=1, max_size=40))
     now, rows = START, []
     for device, value, step, back in drawn:
@@ -265,7 +337,7 @@ def per_key(batches: list[pl.DataFrame]) -> dict[tuple[str, ...], list[tuple[obj
 @given(logs())
 def test_alerts_and_episodes_are_the_same_however_the_log_is_cut_and_whenever_episodes_are_forgotten(log):
     rows, cuts, forgetting = log
-    rules, one, cut = [HOT, COLD], Episodes(), Episodes()
+    rules, one, cut = [HOT, COLD, HELD, WORSE, AT_ONCE], Episodes(), Episodes()
     singly = [judge(rules, one, readings(row), ORIGIN) for row in rows]
     batches = []
     for start, end in pairwise(cuts):

@@ -68,6 +68,16 @@ def test_a_file_says_rules_of_a_domain():
         ("name: steep", "name: near-critical", 10, 5, "near-critical is there twice"),
         ("name: steep", "name: Steep!", 10, 11, "name: String should match pattern"),
         ("message: rising", "mesage: rising", 10, 5, "message: Field required"),
+        ("message: rising", "message: rising\n    hold_seconds: -1", 17, 19, "hold_seconds: Input should be greater than or equal to 0"),
+        ("message: rising", "message: rising\n    escalates: level", 17, 16, "escalates: 'level' is Float64, a condition is true or false"),
+        ("message: rising", "message: rising\n    escalates_to: CRITICAL", 17, 19, "escalates_to: needs a condition, escalates"),
+        (
+            "message: rising",
+            "message: rising\n    escalates: level > 9\n    escalates_to: INFO",
+            18,
+            19,
+            "escalates_to: INFO is not above INFO, the rule's severity",
+        ),
     ],
 )
 def test_a_wrong_rule_is_refused_with_its_place_and_what_is_wrong(was, now, line, column, reason):
@@ -95,6 +105,16 @@ def test_an_operators_rule_stands_in_the_place_of_the_codes_and_leaves_the_other
     assert domain.rules[0].message == "hot"
     assert [rule.name for rule in domain.trend_rules] == ["critical-expected", "changing-fast", "missing"]
     assert domain.windowing == FACTORY.windowing
+
+
+def test_a_rule_escalates_to_the_next_severity_or_the_one_it_names():
+    rule = fit(row(severity="INFO", escalates="value > 20", hold_seconds=1.5), FACTORY)
+    assert (rule.hold_ms, rule.escalation.to) == (1500, Severity.WARNING)
+    assert fit(row(severity="INFO", escalates="value > 20", escalates_to="CRITICAL"), FACTORY).escalation.to == Severity.CRITICAL
+    assert (
+        refused(row(severity="CRITICAL", escalates="value > 20"), FACTORY)
+        == "escalates: CRITICAL is not above CRITICAL, the rule's severity"
+    )
 
 
 def test_a_retired_rule_raises_nothing_and_clears_everything():

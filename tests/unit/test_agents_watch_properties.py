@@ -12,13 +12,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agents import alerts
+from agents.episodes import forget
 from agents.factory.domain import FACTORY
+from agents.rulebook import Row, with_rows
 from agents.watch import Watch
 from schemas.catalog import READINGS
 from schemas.rejects import Reason
 from schemas.wire import encode
 
+HELD = {
+    "name": "held",
+    "severity": "INFO",
+    "raises": "value > 90",
+    "clears": "value < 50",
+    "threshold": "90",
+    "message": "{value}",
+    "hold_seconds": 5,
+    "escalates": "value > 150",
+}
+LINE = with_rows(FACTORY, [Row.model_validate(HELD)])
 MINUTE = 60_000
 START = 29_333_333 * MINUTE
 DEVICES = ["plant-1.press", "пресс\x00🏭", "p" * 200]
@@ -136,13 +148,13 @@ def observe(watch: Watch, log: Log, start: int, end: int, effects: Effects) -> N
 
 def state(watch: Watch) -> dict[str, Any]:
     panes = {start: pane.rows() for start, pane in watch.panes.items()}
-    alerts.forget(FACTORY.rules, watch.episodes, watch.watermark)  # those due may be forgotten sooner or later
+    forget(LINE.rules, watch.episodes, watch.watermark)  # those due may be forgotten sooner or later
     facts = {"fence": watch.fence, "stream_time": watch.stream_time, "settled_to": watch.settled_to, "counts": +watch.counts}
     return facts | {"panes": panes, "episodes": watch.episodes}
 
 
 def undisturbed(log: Log) -> tuple[Watch, Effects]:
-    watch, effects = Watch(FACTORY, "acme"), Effects()
+    watch, effects = Watch(LINE, "acme"), Effects()
     observe(watch, log, 0, len(log.values), effects)
     effects.settled(watch.settle().windows)
     return watch, effects
@@ -158,7 +170,7 @@ UNHURRIED = settings(deadline=None, max_examples=40, suppress_health_check=[Heal
 @UNHURRIED
 @given(logs(), st.sets(st.integers(1, 69), max_size=12), st.sets(st.integers(0, 12)))
 def test_nothing_depends_on_how_the_log_is_cut_into_batches_or_on_where_checkpoints_fall(log, cuts, checkpoints):
-    watch, effects, start = Watch(FACTORY, "acme"), Effects(), 0
+    watch, effects, start = Watch(LINE, "acme"), Effects(), 0
     for number, end in enumerate(sorted({cut for cut in cuts if cut < len(log.values)} | {len(log.values)})):
         observe(watch, log, start, end, effects)
         start = end
@@ -219,7 +231,7 @@ class Worker:
     """Whoever owns the partition, or did and does not know it lost it; killed at any record it writes to the changelog."""
 
     def __init__(self, log: Log, changelog: dict[bytes, bytes], committed: int) -> None:
-        self.log, self.watch = log, Watch(FACTORY, "acme")
+        self.log, self.watch = log, Watch(LINE, "acme")
         self.watch.recover(changelog)
         self.position = log.position(committed)
         self.queue: list[tuple[bytes, bytes | None]] = []

@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from agents.alerts import Episodes, Origin, judge
+from agents.alerts import Origin, judge
+from agents.episodes import Episodes
 from agents.rules import Rule, Severity, evaluate
 from deploy.simulate import kafka_sink, mqtt_sink
 from deploy.simulate.delivery import deliveries
