@@ -39,6 +39,8 @@ class Row(BaseModel):
     escalates_to: Severity | None = None
     """The next higher severity, unless it is said."""
     message: str
+    command: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9-]{0,60})?$")
+    """What the machine is told to do when an episode begins or is reopened; empty: nothing."""
     retired: bool = False
     """Raises nothing and closes what is open, be it a rule of the code."""
 
@@ -124,6 +126,8 @@ def fit(row: Row, domain: Domain) -> Rule:
     threshold = _expression("threshold", row.threshold, probe, boolean=False)
     _check_message(row.message)
     escalation = _escalation(row, probe)
+    if row.command and row.over != "readings":
+        raise Unfit("command", "trends are a minute old: only a rule over readings commands a machine")
     return Rule(
         name=row.name,
         severity=row.severity,
@@ -134,6 +138,7 @@ def fit(row: Row, domain: Domain) -> Rule:
         message=row.message,
         hold_ms=int(row.hold_seconds * 1000),
         escalation=None if row.retired else escalation,
+        command=row.command,
     )
 
 

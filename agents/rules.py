@@ -64,6 +64,8 @@ class Rule:
     """How long, in event time, each reading of a key must raise before an episode begins, or ask for another severity before it has it."""
     escalation: Escalation | None = None
     """An episode begins with the severity its reading calls for, and goes up and down with the condition."""
+    command: str = ""
+    """What the machine is told to do when an episode is raised or reopened; empty: nothing. Only of rules over readings."""
 
     def severity_of(self, *, escalated: bool) -> Severity:
         """How much an episode matters."""

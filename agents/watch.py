@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from agents import alerts
+from agents import alerts, commands
 from agents.episodes import Episode, Episodes, Key, forget, from_frame, to_frame
 from agents.outlook import Outlook
 from agents.reading import Domain, Read, Records, below, read
@@ -29,9 +29,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Observed:
-    """What a batch calls for at once: alerts, rejects, and readings too late for their windows (`row`, `device_id`, …)."""
+    """What a batch calls for at once: alerts, commands, rejects, and readings too late for their windows (`row`, `device_id`, …)."""
 
     alerts: pl.DataFrame
+    commands: pl.DataFrame
     rejects: list[Reject]
     late: pl.DataFrame
 
@@ -130,6 +131,8 @@ class Watch:
         pane = spec.pane_of(pl.col("timestamp"))
         readings = readings.with_columns_seq(watermark=given_up, pane=pane, is_late=pane + spec.pane_ms <= given_up)
         raised = alerts.judge(found.rules, self.episodes, readings, self.outlook.origin)
+        # As long as a reading counts as one of now, a command it calls for does.
+        told = commands.called_for(found.rules, raised, readings, spec.patience_ms) if raised.height else commands.NONE
         if readings.height:
             self.stream_time = readings["watermark"][-1] + spec.patience_ms
         late = readings.clear()
@@ -143,7 +146,7 @@ class Watch:
         self._unfolded.append(pl.DataFrame([readings[name] for name in (*spec.keys, "value", "timestamp", "pane")]))
         self._unfolded_rows += found.received
         offsets = pl.Series("offset", [batch.offsets[row] for row in late["row"]], dtype=pl.Int64)
-        return Observed(raised, found.rejects, late.hstack([offsets]))
+        return Observed(raised, told, found.rejects, late.hstack([offsets]))
 
     def crashed(self, batch: Records, error: Exception) -> Observed:
         """Reject every record of a batch on which a rule raised: the log tells where, the dead letters keep the data."""
@@ -152,7 +155,7 @@ class Watch:
         rows = range(below(batch, self.fence), len(batch.offsets))
         self.fence = max(self.fence, batch.offsets[-1] + 1)
         self.counts.update({"received": len(rows), f"rejected/{Reason.RULE_CRASHED}": len(rows)})
-        return Observed(pl.DataFrame(), [Reject(row, Reason.RULE_CRASHED, repr(error)) for row in rows], pl.DataFrame())
+        return Observed(alerts.NONE, commands.NONE, [Reject(row, Reason.RULE_CRASHED, repr(error)) for row in rows], pl.DataFrame())
 
     def settle(self) -> Settled:
         """Close the windows that are due, and stage the state at the fence."""

@@ -44,6 +44,7 @@ rules:
     escalates: value > critical      # while this holds, the episode has a higher severity
     escalates_to: CRITICAL           # which one, else the next higher
     message: "{subject} of {device} is {value:.1f}, near its critical {threshold:g}"
+    command: slow-down               # optional: what the machine is told when an episode begins or is reopened (over readings)
 
 A rule that has the name of one in the code stands in its place.""",
 )
@@ -120,7 +121,7 @@ def retire(domain: Annotated[str, typer.Argument(help="E.g. factory.")], name: A
 @app.command("list")
 def list_rules() -> None:
     """Show the rules in force, those of the code and those applied."""
-    table = Table("domain", "rule", "over", "severity", "raises", "from", box=None)
+    table = Table("domain", "rule", "over", "severity", "raises", "command", "from", box=None)
     with _reached():
         applied = rulelog.latest()
     for name, domain in DOMAINS.items():
@@ -128,10 +129,10 @@ def list_rules() -> None:
         for over, rules in _of_code(domain).items():
             for rule in rules:
                 if rule.name not in rows:
-                    table.add_row(name, rule.name, over, str(rule.severity), str(rule.message), "code")
+                    table.add_row(name, rule.name, over, str(rule.severity), rule.message, rule.command, "code")
         for row in rows.values():
             state = "retired" if row["retired"] else row["raises"]
-            table.add_row(name, row["name"], row["over"], row["severity"], state, f"{row['applied_by']}")
+            table.add_row(name, row["name"], row["over"], row["severity"], state, row["command"], row["applied_by"])
     Console().print(table)
 
 

@@ -56,6 +56,10 @@ WINDOWS: Final = Contract(topic="factory.windows", key="device_id", partitions=4
 ALERTS: Final = Contract(topic="alerts", key="device_id", partitions=4, retention_hours=30 * DAY_HOURS, sink="alerts")
 LATE: Final = Contract(topic="late", key="device_id", partitions=4, retention_hours=7 * DAY_HOURS, sink="late_records")
 DEAD_LETTERS: Final = Contract(topic="dead-letters", key=None, partitions=4, retention_hours=30 * DAY_HOURS, sink="dead_letters")
+COMMANDS: Final = Contract(topic="commands", key="device_id", partitions=4, retention_hours=30 * DAY_HOURS, sink="commands")
+COMMAND_EVENTS: Final = Contract(
+    topic="command-events", key="device_id", partitions=4, retention_hours=30 * DAY_HOURS, sink="command_events"
+)
 # 1 partition: rules are few, and every worker reads them all in the order they were applied in.
 RULES: Final = Contract(topic="rules", key="rule_id", partitions=1, retention_hours=0, sink="rules", compacted=True)
 

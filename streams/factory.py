@@ -1,13 +1,13 @@
-"""`faust -A streams.factory worker`: sensor readings in, windows and alerts out."""
+"""`faust -A streams.factory worker`: sensor readings in, windows, alerts and commands out."""
 
 from agents.factory.domain import FACTORY
-from schemas.catalog import ALERTS, LATE, READINGS, RULES, WINDOWS
+from schemas.catalog import ALERTS, COMMANDS, LATE, READINGS, RULES, WINDOWS
 from streams.assembly import App
 from streams.rulebook import Rulebook
 from streams.watching import Watching
 from tables.factory import TABLE
 
-app = App("factory", web_port=6066, reads=[READINGS, RULES], writes=[WINDOWS, ALERTS, LATE])
+app = App("factory", web_port=6066, reads=[READINGS, RULES], writes=[WINDOWS, ALERTS, COMMANDS, LATE])
 
 factory = Watching(app, FACTORY, windows=WINDOWS, table=TABLE)
 rulebook = Rulebook(app, factory)

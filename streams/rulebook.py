@@ -86,7 +86,7 @@ class Rulebook(Service):
         domain = self.watching.domain
         there = {"readings": domain.rules, "trends": domain.trend_rules}
         rules = [
-            {"name": rule.name, "over": over, "severity": rule.severity, "message": rule.message, "from": "code"}
+            {"name": rule.name, "over": over, "severity": rule.severity, "message": rule.message, "command": rule.command, "from": "code"}
             | ({**self.rows[rule.name].model_dump(mode="json"), "from": "operator"} if rule.name in self.rows else {})
             for over, rules in there.items()
             for rule in rules

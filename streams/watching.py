@@ -1,6 +1,6 @@
-"""A domain's watch in one worker: batches in, alerts out at once, and every second a checkpoint of each partition.
+"""A domain's watch in one worker: batches in, alerts and commands out at once, and every second a checkpoint of each partition.
 
-take ─▶ observe ─┬▶ alerts, dead letters, late records ─────────────┐
+take ─▶ observe ─┬▶ commands, alerts, dead letters, late records ───┐
                  └▶ state ── every second ─▶ cut, fold ─┬▶ windows ─┤
                                                         └▶ buckets ─┴▶ delivered ─▶ manifest ─▶ delivered ─▶ acknowledged
 """
@@ -18,7 +18,7 @@ from mode import Service
 from agents.letters import dead_letters, late_records
 from agents.reading import Domain, Read, read
 from agents.watch import Observed, Watch
-from schemas.catalog import ALERTS, DEAD_LETTERS, LATE, Contract
+from schemas.catalog import ALERTS, COMMANDS, DEAD_LETTERS, LATE, Contract
 from streams.assembly import App
 from streams.batches import BATCH_TOPICS, Batch
 from streams.collector import of_watching
@@ -151,6 +151,7 @@ class Watching(Service):
                 return observed
             lane.observed.append(event)
             lane.active_at, lane.idle = time.monotonic(), False
+            await self.app.send_frame(COMMANDS, observed.commands)
             await self.app.send_frame(ALERTS, observed.alerts)
             if observed.rejects:
                 letters = dead_letters(batch, observed.rejects)

@@ -26,6 +26,17 @@ RULES: Final = (
         cooldown_ms=300_000,
         message="{subject} of {device} is {value:.1f}, critical above {threshold:g}",
     ),
+    # Apart from the alert, so that operators can change or retire either.
+    Rule(
+        name="stop-on-vibration",
+        severity=Severity.CRITICAL,
+        raises=(pl.col("sensor_type") == "vibration") & (_value > _critical),
+        clears=_value < 0.95 * _critical,
+        threshold=_critical,
+        cooldown_ms=300_000,
+        message="{device} is told to stop: {subject} is {value:.1f}, critical above {threshold:g}",
+        command="stop",
+    ),
 )
 
 # Requirement document, case 1: 15 minutes' notice. The rest goes to a minute's window, the lateness it waits for, and the smoothing,

@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from bench.jobs import WAREHOUSE, fresh
 from deploy.embedded.preflight import free_ports
-from schemas.catalog import ALERTS, CONTRACTS, DEAD_LETTERS, LATE, READINGS, RULES, WINDOWS
+from schemas.catalog import ALERTS, COMMAND_EVENTS, COMMANDS, CONTRACTS, DEAD_LETTERS, LATE, READINGS, RULES, WINDOWS
 from schemas.registry import Registry
 from schemas.rejects import Reason
 from schemas.wire import encode
@@ -151,6 +151,7 @@ def test_rows_of_all_topics_are_stored_and_counted_and_acknowledged(kafka, setti
     load = readings(5_000)
     produce(kafka, READINGS, load)
     others = [(WINDOWS, "device_id"), (ALERTS, "device_id"), (LATE, "device_id"), (DEAD_LETTERS, "detail"), (RULES, "rule_id")]
+    others += [(COMMANDS, "device_id"), (COMMAND_EVENTS, "device_id")]
     for contract, key in others:
         produce(kafka, contract, sample(contract, 30), key=key)
     with worker(settings) as running:
@@ -169,7 +170,7 @@ def test_rows_of_all_topics_are_stored_and_counted_and_acknowledged(kafka, setti
     assert wrong[0] == 400
     assert [problem["field"] for problem in wrong[1]["problems"]] == ["sensor", "step_seconds"]
     assert {"/api/history", "/api/traceability", "/warehouse/counts"} == described["paths"].keys()
-    assert counts["rows"] == {"readings": 5_000, "windows": 30, "alerts": 30, "late_records": 30, "dead_letters": 30, "rules": 30}
+    assert counts["rows"] == {READINGS.sink: 5_000, **{contract.sink: 30 for contract, _ in others}}
     assert counts["ledger"][READINGS.topic] == {"received": 5_000, "stored": 5_000}
     assert_stored(settings, load)
     for contract, _ in others:

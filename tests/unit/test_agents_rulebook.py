@@ -78,6 +78,8 @@ def test_a_file_says_rules_of_a_domain():
             19,
             "escalates_to: INFO is not above INFO, the rule's severity",
         ),
+        ("message: rising", "command: stop\n    message: rising", 16, 14, "command: trends are a minute old"),
+        ("cooldown_minutes: 15", "command: Stop!", 8, 14, "command: String should match pattern"),
     ],
 )
 def test_a_wrong_rule_is_refused_with_its_place_and_what_is_wrong(was, now, line, column, reason):
@@ -101,8 +103,8 @@ def test_a_null_is_neither_true_nor_a_reason_to_fail():
 
 def test_an_operators_rule_stands_in_the_place_of_the_codes_and_leaves_the_others():
     domain = with_rows(FACTORY, [row(name="above-critical", raises="value > 5"), row(name="stuck", over="readings")])
-    assert [rule.name for rule in domain.rules] == ["above-critical", "stuck"]
-    assert domain.rules[0].message == "hot"
+    assert [rule.name for rule in domain.rules] == ["stop-on-vibration", "above-critical", "stuck"]
+    assert domain.rules[1].message == "hot"
     assert [rule.name for rule in domain.trend_rules] == ["critical-expected", "changing-fast", "missing"]
     assert domain.windowing == FACTORY.windowing
 
@@ -117,6 +119,11 @@ def test_a_rule_escalates_to_the_next_severity_or_the_one_it_names():
     )
 
 
+def test_an_operators_rule_may_command_the_machine():
+    *_, rule = with_rows(FACTORY, [row(command="slow-down")]).rules
+    assert (rule.name, rule.command) == ("hot", "slow-down")
+
+
 def test_a_retired_rule_raises_nothing_and_clears_everything():
-    (rule,) = with_rows(FACTORY, [row(name="above-critical", retired=True)]).rules
+    *_, rule = with_rows(FACTORY, [row(name="above-critical", retired=True)]).rules
     assert pl.select(rule.raises, clears=rule.clears).row(0) == (False, True)

@@ -34,7 +34,11 @@ LINE = with_rows(FACTORY, [Row.model_validate(HELD)])
 MINUTE = 60_000
 START = 29_333_333 * MINUTE
 DEVICES = ["plant-1.press", "пресс\x00🏭", "p" * 200]
-SENSORS = {"temperature": [20.0, 20.0, -40.0, 145.0, 160.0, 160.0, 200.0], "humidity": [0.0, -0.0, 50.0, 92.0, 96.0, 100.0]}
+SENSORS = {
+    "temperature": [20.0, 20.0, -40.0, 145.0, 160.0, 160.0, 200.0],
+    "humidity": [0.0, -0.0, 50.0, 92.0, 96.0, 100.0],
+    "vibration": [0.0, 12.0, 37.0, 39.0, 41.0, 41.0, 50.0],
+}
 GARBAGE: dict[Reason, list[bytes | None]] = {
     Reason.TOMBSTONE: [None],
     Reason.BAD_MAGIC: [b"", b"{}", b"\x01\x00\x00\x00\x07"],
@@ -93,7 +97,7 @@ def logs(draw) -> Log:
             "value": SENSORS[sensor][number % len(SENSORS[sensor])],
             "timestamp": now - behind,
         }
-        reading |= {"key": device.encode(), "arrival": now, "location": "", "metadata": [], "plant": "plant-1"}
+        reading |= {"key": device.encode(), "arrival": now, "location": "", "metadata": [], "plant": f"plant-{reading['value']}"}
         if reason == "again" and log.readings:
             earlier = -1 - number % len(log.readings)
             reading, reason = log.readings[earlier] | {"arrival": now}, log.reasons[earlier]
@@ -116,12 +120,15 @@ class Effects:
 
     windows: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
     alerts: dict[tuple[Any, ...], dict[tuple[Any, ...], None]] = field(default_factory=lambda: defaultdict(dict))
+    commands: dict[str, dict[str, Any]] = field(default_factory=dict)
     rejects: dict[int, Reason] = field(default_factory=dict)
     late: dict[int, int] = field(default_factory=dict)
 
     def observed(self, batch: Any, observed: Any) -> None:
         for row in observed.alerts.iter_rows(named=True):
             self.alerts[row["device_id"], row["subject"], row["rule"]][tuple(row.values())] = None
+        for row in observed.commands.iter_rows(named=True):
+            assert self.commands.setdefault(row["command_id"], row) == row
         self.rejects |= {batch.offsets[reject.row]: reject.reason for reject in observed.rejects}
         self.late |= dict(observed.late.select("offset", "watermark").iter_rows())
 
@@ -136,6 +143,7 @@ class Effects:
         return {
             "windows": self.windows,
             "alerts": {key: list(rows) for key, rows in self.alerts.items()},
+            "commands": self.commands,
             "rejects": self.rejects,
             "late": self.late,
         }
