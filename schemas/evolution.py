@@ -68,7 +68,7 @@ def project(writer: Codec, reader: Codec) -> Projection | None:
         elif "aliases" in field:
             return None
         elif "default" in field:
-            columns.append(pl.lit(pl.Series(name, [_default(field)], dtype(field["type"]))).first().alias(name))
+            columns.append(pl.lit(pl.Series(name, [default(field)], dtype(field["type"]))).first().alias(name))
         else:
             raise Incompatible(f"the writer has no field {name}, and it has no default")
     identity = not required and writer.columns is not None and list(writer.columns.items()) == list((reader.columns or {}).items())
@@ -95,7 +95,7 @@ def _shape(node: Node) -> Node:
             return primitive
 
 
-def _default(field: Node) -> Node:
+def default(field: Node) -> Node:
     """A default as a value: JSON holds bytes as a string of code points; a union's default is of its first type."""
     first = field["type"][0] if isinstance(field["type"], list) else field["type"]
     return field["default"].encode("latin-1") if first == "bytes" else field["default"]

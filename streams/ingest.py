@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -25,7 +25,8 @@ class Ingest(Service):
     """Carries one session's messages to `factory.readings`, what is no reading to `dead-letters`.
 
     One batch at a time: while Kafka takes one the next gathers, and when Kafka is away the broker keeps what the session's receive
-    maximum does not let through. `received` = `produced` + `rejected` + those of the batch in hand.
+    maximum does not let through. Those of a schema that the registry has yet to tell wait apart. `received` = `produced` + `rejected`
+    + those of the batch in hand + those that wait.
     """
 
     def __init__(self, app: App, session: Session) -> None:
@@ -54,21 +55,31 @@ class Ingest(Service):
     async def _carry(self) -> None:
         while not self.should_stop:
             arrivals = await self.session.arrivals()
-            async with self._in_hand:
-                self.received += len(arrivals)
-                rejected = await self._produce(arrivals)
-                await self.app.bulk.flush()
-                self.rejected += rejected
-                self.produced += len(arrivals) - rejected
-                self.session.acknowledge(arrivals)
+            self.received += len(arrivals)
+            await self._take(arrivals)
 
-    async def _produce(self, arrivals: Sequence[Arrival]) -> int:
-        mapped = map_readings([a.topic for a in arrivals], [a.payload for a in arrivals])
-        await self.app.send_frame(READINGS, mapped.frame)
-        if mapped.rejects:
-            letters = dead_letters(arrivals, mapped.rejects, now_ms=int(time.time() * 1000))
-            await self.app.send_frame(DEAD_LETTERS, letters, [None] * letters.height)
-        return len(mapped.rejects)
+    async def _take(self, arrivals: Sequence[Arrival]) -> None:
+        async with self._in_hand:
+            mapped = map_readings(arrivals, self.app.writers.known, self.app.writers.missing)
+            await self.app.send_frame(READINGS, mapped.frame)
+            if mapped.rejects:
+                letters = dead_letters(arrivals, mapped.rejects, now_ms=int(time.time() * 1000))
+                await self.app.send_frame(DEAD_LETTERS, letters, [None] * letters.height)
+            await self.app.bulk.flush()
+            self.rejected += len(mapped.rejects)
+            self.produced += mapped.frame.height
+            self.session.acknowledge([arrivals[row] for row in {*range(len(arrivals))}.difference(mapped.waiting)])
+        if mapped.waiting:
+            self.add_future(self._take_later([arrivals[row] for row in mapped.waiting], mapped.unknown))
+
+    async def _take_later(self, waiting: Sequence[Arrival], unknown: Set[int]) -> None:
+        """Take messages when their schemas are known, however long the registry is away; others go on meanwhile."""
+        self.log.info("schemas_awaited messages=%d ids=%s", len(waiting), sorted(unknown)[:5])
+        await self.app.writers.fetch(unknown)
+        pending = self.session.pending(waiting)
+        self.received -= len(waiting) - len(pending)
+        if pending:
+            await self._take(pending)
 
 
 def dead_letters(arrivals: Sequence[Arrival], rejects: Sequence[Reject], now_ms: int) -> pl.DataFrame:

@@ -34,6 +34,8 @@ class Arrival(NamedTuple):
     qos: int
     topic: str
     payload: bytes
+    content_type: str
+    """Of MQTT 5; empty where the device names none."""
 
 
 class Session:
@@ -85,6 +87,10 @@ class Session:
         for arrival in arrivals:
             if arrival.connection == self._connection:
                 self._client.ack(arrival.mid, arrival.qos)
+
+    def pending(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
+        """Those of the arrivals that are not sent again: their connection lasts, or they were sent but once."""
+        return [arrival for arrival in arrivals if arrival.qos == 0 or arrival.connection == self._connection]
 
     def _dial(self, protocol: MQTTProtocolVersion) -> None:
         v5 = protocol == MQTTv5
@@ -145,7 +151,8 @@ class Session:
             logger.info("mqtt_subscribed client_id=%s topics=%s version=%s", self.client_id, self._topics, version)
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
-        arrival = Arrival(self._connection, message.mid, message.qos, message.topic, bytes(message.payload))
+        content_type = getattr(message.properties, "ContentType", "")
+        arrival = Arrival(self._connection, message.mid, message.qos, message.topic, bytes(message.payload), content_type)
         with self._lock:
             first = not self._arrived
             self._arrived.append(arrival)

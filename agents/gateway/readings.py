@@ -1,13 +1,15 @@
-"""Factory devices publish JSON to `factory/<plant>/<device>/<sensor>`: messages to SensorReading columns, or a reject each."""
+"""Factory devices publish to `factory/<plant>/<device>/<sensor>`, in JSON, Protobuf or Avro: SensorReading columns, or a reject each."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
-import orjson
 import polars as pl
-import pyarrow as pa
 
+from schemas import json_wire, protobuf_wire, wire
+from schemas.catalog import READINGS
+from schemas.codec import Codec
 from schemas.rejects import Reason, Reject
 
 SUBSCRIPTION: Final = "factory/#"
@@ -17,91 +19,111 @@ MAX_DETAIL: Final = 200
 
 # Kafka takes records of up to a megabyte; the rest is room for an MQTT topic of 64 KB, twice, and for framing.
 MAX_PAYLOAD_BYTES: Final = 800_000
-# orjson reads integers of up to 64 bits without sign, Avro's long has one
-_LONGEST: Final = 2**63 - 1
+
+
+class Message(Protocol):
+    """What a device published; a `streams.subscription.Arrival` is one. `content_type`: of MQTT 5, empty where there is none."""
+
+    @property
+    def topic(self) -> str: ...  # noqa: D102
+    @property
+    def payload(self) -> bytes: ...  # noqa: D102
+    @property
+    def content_type(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
 class Mapped:
-    """A batch of messages sorted out: every one is a row of `frame` (SensorReading's fields, in their order) or a reject."""
+    """A batch of messages sorted out: every one is a row of `frame` (SensorReading's fields, and `row`), a reject, or waits."""
 
     frame: pl.DataFrame
     rejects: list[Reject]
+    waiting: list[int]
+    """Rows of the messages whose schema is not known yet."""
+    unknown: frozenset[int]
+    """Those schemas' ids."""
 
 
-class _Unusable(Exception):
-    """A message that is no reading: its reason and what was found."""
+FORMATS: Final[Mapping[str, str]] = {
+    "": "JSON",  # nor has MQTT 3.1.1 any content types
+    "application/json": "JSON",
+    "application/protobuf": "Protobuf",
+    "application/x-protobuf": "Protobuf",
+    "application/vnd.google.protobuf": "Protobuf",
+    "application/avro": "Avro",
+}
+"""By content type. Avro has Confluent's frame, which names its schema in the registry: without it no newer device could be read."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-
-
-def map_readings(topics: Sequence[str], payloads: Sequence[bytes]) -> Mapped:
-    """Read messages; total: no input raises. What the values mean (limits, known sensors, sane clocks) is judged downstream."""
-    rows: list[tuple[str, str, float, int, str, str]] = []
-    keys: list[str] = []
-    values: list[str] = []
-    offsets = [0]
-    rejects = []
-    for position, (topic, payload) in enumerate(zip(topics, payloads, strict=True)):
-        try:
-            row, metadata = _reading(topic, payload)
-        except _Unusable as unusable:
-            rejects.append(Reject(position, unusable.reason, unusable.detail[:MAX_DETAIL]))
-            continue
-        rows.append(row)
-        keys += metadata.keys()
-        values += metadata.values()
-        offsets.append(len(keys))
-    entries = pa.MapArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(keys, pa.string()), pa.array(values, pa.string()))
-    frame = pl.DataFrame(
-        rows,
-        schema={
-            "device_id": pl.String,
-            "sensor_type": pl.String,
-            "value": pl.Float64,
-            "timestamp": pl.Int64,
-            "location": pl.String,
-            "plant": pl.String,
-        },
-        orient="row",
-    )
-    frame.insert_column(-1, pl.Series("metadata", pl.from_arrow(entries)))
-    return Mapped(frame, rejects)
+# The topic says whose a reading is, so the payload need not.
+_LEVELS: Final = ("plant", "device_id", "sensor_type")
 
 
-def _reading(topic: str, payload: bytes) -> tuple[tuple[str, str, float, int, str, str], dict[str, str]]:
-    levels = topic.split("/")
+def map_readings(messages: Sequence[Message], writers: Mapping[int, Codec], missing: Set[int] = frozenset()) -> Mapped:
+    """Read messages; total: no input raises. What the values mean (limits, known sensors, sane clocks) is judged downstream.
+
+    `writers` are the schemas of Avro known by id, `missing` the ids the registry does not have.
+    """
+    rejects: list[Reject] = []
+    alike: dict[str, list[int]] = defaultdict(list)
+    for row, message in enumerate(messages):
+        if problem := _problem(message):
+            rejects.append(Reject(row, *problem))
+        else:
+            alike[_format(message)].append(row)
+    frames, unknown = [pl.DataFrame(schema={"row": pl.UInt32, **(READINGS.codec.columns or {})})], frozenset[int]()
+    for name, rows in alike.items():
+        decoded = _decode(name, [messages[row].payload for row in rows], writers, missing)
+        frames.append(decoded.frame.with_columns(pl.Series("row", rows, pl.UInt32).gather(decoded.frame["row"])))
+        rejects += [replace(reject, row=rows[reject.row]) for reject in decoded.rejects]
+        unknown |= decoded.unknown
+    frame, elsewhere = _placed(pl.concat(frames).sort("row"), messages)
+    rejects = [replace(reject, detail=reject.detail[:MAX_DETAIL]) for reject in [*rejects, *elsewhere]]
+    settled = {*frame["row"], *(reject.row for reject in rejects)}
+    waiting = [row for row in range(len(messages)) if row not in settled]
+    return Mapped(frame, sorted(rejects, key=lambda reject: reject.row), waiting, unknown)
+
+
+def _problem(message: Message) -> tuple[Reason, str] | None:
+    """Why a message is not even looked into."""
+    levels = message.topic.split("/")
     if len(levels) != 4 or not all(levels):
-        raise _Unusable(Reason.UNMAPPED_TOPIC, f"MQTT topic {topic!r} is not factory/<plant>/<device>/<sensor>")
-    if len(payload) > MAX_PAYLOAD_BYTES:
-        raise _Unusable(Reason.TOO_LARGE, f"{len(payload)} bytes, at most {MAX_PAYLOAD_BYTES} are read")
-    try:
-        document = orjson.loads(payload)
-    except orjson.JSONDecodeError as error:
-        raise _Unusable(Reason.UNDECODABLE, f"not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise _Unusable(Reason.INCOMPATIBLE_SCHEMA, f"a JSON object is needed, not {type(document).__name__}")
-    value = _field(document, "value", (float, int))
-    timestamp = _field(document, "timestamp", (int,))
-    if timestamp > _LONGEST:
-        raise _Unusable(Reason.INCOMPATIBLE_SCHEMA, f"timestamp {timestamp} does not fit 64 bits")
-    location = document.get("location", levels[1])
-    if type(location) is not str:
-        raise _Unusable(Reason.INCOMPATIBLE_SCHEMA, f"location is {location!r}, a string is needed")
-    metadata = document.get("metadata", {})
-    if type(metadata) is not dict or not all(type(entry) is str for entry in metadata.values()):
-        raise _Unusable(Reason.INCOMPATIBLE_SCHEMA, f"metadata is {metadata!r}, an object of strings is needed")
-    return (levels[2], levels[3], float(value), timestamp, location, levels[1]), metadata
+        return Reason.UNMAPPED_TOPIC, f"MQTT topic {message.topic!r} is not factory/<plant>/<device>/<sensor>"
+    if len(message.payload) > MAX_PAYLOAD_BYTES:
+        return Reason.TOO_LARGE, f"{len(message.payload)} bytes, at most {MAX_PAYLOAD_BYTES} are read"
+    if _format(message) not in FORMATS.values():
+        return Reason.UNKNOWN_FORMAT, f"content type {message.content_type!r}; read are {', '.join(filter(None, FORMATS))}"
+    return None
 
 
-def _field(document: dict[str, Any], name: str, types: tuple[type, ...]) -> Any:  # noqa: ANN401
-    """A number that must be there; exact types, as a JSON true is an int to isinstance."""
-    value = document.get(name)
-    if value is None:
-        raise _Unusable(Reason.NULL_FIELD, f"{name} is {'null' if name in document else 'missing'}")
-    if type(value) not in types:
-        raise _Unusable(Reason.INCOMPATIBLE_SCHEMA, f"{name} is {value!r}, a number is needed")
-    return value
+def _format(message: Message) -> str:
+    return FORMATS.get(message.content_type.partition(";")[0].strip().lower(), "")
+
+
+def _decode(name: str, payloads: list[bytes], writers: Mapping[int, Codec], missing: Set[int]) -> wire.Decoded:
+    match name:
+        case "Avro":
+            return wire.decode(payloads, READINGS.codec, writers, missing)
+        case "Protobuf":
+            return protobuf_wire.decode(payloads, READINGS.codec, frozenset(_LEVELS))
+        case _:
+            return json_wire.decode(payloads, READINGS.codec, frozenset(_LEVELS))
+
+
+def _placed(readings: pl.DataFrame, messages: Sequence[Message]) -> tuple[pl.DataFrame, list[Reject]]:
+    """Readings with what their topic says where they leave it out, and a reject for each that says otherwise."""
+    topics = pl.Series([messages[row].topic for row in readings["row"]], dtype=pl.String)
+    levels = topics.str.split_exact("/", 3).struct.rename_fields(["", *map(_level, _LEVELS)]).struct.unnest()
+    placed = readings.hstack(levels)
+    astray = pl.any_horizontal((pl.col(name) != "") & (pl.col(name) != pl.col(_level(name))) for name in _LEVELS).fill_null(value=False)
+    rejects = [
+        Reject(row, Reason.WRONG_TOPIC, f"{', '.join(filter(None, said))} on {messages[row].topic!r}")
+        for row, *said in placed.filter(astray).select("row", *(pl.format(f"{name} {{}}", pl.col(name)) for name in _LEVELS)).iter_rows()
+    ]
+    location = pl.when(pl.col("location") == "").then(_level("plant")).otherwise("location").alias("location")
+    settled = placed.filter(~astray).with_columns(location, *(pl.col(_level(name)).alias(name) for name in _LEVELS))
+    return settled.select(readings.columns), rejects
+
+
+def _level(name: str) -> str:
+    """Column of what the topic says."""
+    return f"{name} by topic"

@@ -5,24 +5,30 @@ from uuid import uuid4
 
 import httpx
 import orjson
+import polars as pl
 import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from deploy.embedded.mqtt import Amqtt, broker
 from deploy.embedded.preflight import free_ports
+from schemas import protobuf_wire
 from schemas.catalog import DEAD_LETTERS, READINGS
+from schemas.codec import Codec
 from schemas.registry import Registry
-from schemas.wire import decode
+from schemas.wire import decode, encode
 from streams.assembly import App
 from streams.exposition import Metrics
 from streams.ingest import Ingest
 from streams.mqtt import connect, version_probe
 from streams.producer import DeliveryFailed, Producer
 from streams.subscription import Session
+from streams.writers import Writers
 from tests.integration.line import Worker
 
 
@@ -31,8 +37,8 @@ class Outlet:
 
     send_frame = App.send_frame
 
-    def __init__(self, producer, schema_ids):
-        self.bulk, self.schema_ids = producer, schema_ids
+    def __init__(self, producer, schema_ids, writers):
+        self.bulk, self.schema_ids, self.writers = producer, schema_ids, writers
         self.services, self.metrics = [], Metrics()
 
 
@@ -43,8 +49,17 @@ def plant():
 
 
 @pytest.fixture
-def schema_ids(stack):
-    registry = Registry(stack.settings.registry, stack.settings.data / "schemas")
+def registry(stack):
+    return Registry(stack.settings.registry, stack.settings.data / "schemas")
+
+
+@pytest.fixture
+def outlet(registry, schema_ids):
+    return lambda producer: Outlet(producer, schema_ids, Writers(registry))
+
+
+@pytest.fixture
+def schema_ids(registry):
     return {contract.topic: registry.register(contract) for contract in (READINGS, DEAD_LETTERS)}
 
 
@@ -56,9 +71,9 @@ async def session(stack, plant):
 
 
 @pytest.fixture
-async def gateway(stack, session, schema_ids):
+async def gateway(stack, session, outlet):
     producer = Producer(stack.settings.kafka)
-    gateway = Ingest(Outlet(producer, schema_ids), session)
+    gateway = Ingest(outlet(producer), session)
     await gateway.start()
     await until(lambda: session.subscribed)
     yield gateway
@@ -130,11 +145,17 @@ async def until(condition, seconds=60):
             await asyncio.sleep(0.02)
 
 
-def publish(device, plant, numbers, payload=None):
+def publish(device, plant, numbers, payload=None, content_type=None):
+    properties = Properties(PacketTypes.PUBLISH)
+    if content_type is not None:
+        properties.ContentType = content_type
     now = int(time.time() * 1000) - 100_000
     return [
         device.publish(
-            f"factory/{plant}/{plant}.press-{n % 7}/temperature", payload or orjson.dumps({"value": 20, "timestamp": now + n}), qos=1
+            f"factory/{plant}/{plant}.press-{n % 7}/temperature",
+            payload or orjson.dumps({"value": 20, "timestamp": now + n}),
+            qos=1,
+            properties=properties,
         )
         for n in numbers
     ]
@@ -191,6 +212,66 @@ async def test_what_is_no_reading_becomes_a_dead_letter_and_holds_up_nothing(sta
     assert set(zip(letters["partition"], letters["offset"], strict=True)) == {(-1, -1)}
 
 
+def newer(codec):
+    """A schema of a newer device, with one more field."""
+    schema = orjson.loads(codec.text)
+    schema["fields"].insert(1, {"name": "firmware", "type": ["null", "string"], "default": None})
+    return Codec(orjson.dumps(schema).decode())
+
+
+def register(stack, subject, codec):
+    answer = httpx.post(f"{stack.settings.registry}/subjects/{subject}/versions", json={"schema": codec.text})
+    return answer.raise_for_status().json()["id"]
+
+
+def readings_of(plant, values):
+    row = {"device_id": f"{plant}.press-0", "sensor_type": "temperature", "timestamp": int(time.time() * 1000), "location": "hall-1"}
+    row |= {"metadata": {"shift": "early"}, "plant": plant}
+    return pl.DataFrame([{**row, "value": value} for value in values], READINGS.codec.columns)
+
+
+async def test_every_format_becomes_the_same_reading_and_a_newer_schema_flows_too(stack, gateway, device, plant, schema_ids):
+    frame = readings_of(plant, [20.5])
+    schema = newer(READINGS.codec)
+    newer_id = register(stack, f"{plant}-value", schema)
+    payloads = {
+        "application/json": orjson.dumps({name: value for name, value in frame.row(0, named=True).items() if name != "device_id"}),
+        "application/x-protobuf": protobuf_wire.encode(READINGS.codec, frame)[0],
+        "application/avro": encode(READINGS.codec, schema_ids[READINGS.topic], frame)[0],
+        "Application/Avro; newer": encode(schema, newer_id, frame.with_columns(firmware=pl.lit("2.1")))[0],
+    }
+    for content_type, payload in payloads.items():
+        publish(device, plant, [0], payload, content_type)
+    publish(device, plant, [0], payloads["application/json"], "text/html")
+    await until(lambda: gateway.received == 5 == gateway.produced + gateway.rejected)
+    written = read(stack, READINGS, schema_ids).filter(device_id=f"{plant}.press-0").drop("row")
+    assert written.equals(pl.concat([frame] * 4))
+    letters = read(stack, DEAD_LETTERS, schema_ids).filter(topic=f"factory/{plant}/{plant}.press-0/temperature")
+    assert letters["reason"].to_list() == ["unknown-format"]
+
+
+async def test_while_the_registry_is_away_only_messages_of_schemas_it_has_yet_to_tell_wait(
+    stack, session, outlet, device, plant, schema_ids, tmp_path
+):
+    producer = Producer(stack.settings.kafka)
+    app = outlet(producer)
+    app.writers = Writers(Registry("http://127.0.0.1:9/nobody", tmp_path))
+    gateway = Ingest(app, session)
+    await gateway.start()
+    await until(lambda: session.subscribed)
+    publish(device, plant, [0], encode(READINGS.codec, schema_ids[READINGS.topic], readings_of(plant, [1.0]))[0], "application/avro")
+    publish(device, plant, range(100))
+    await until(lambda: gateway.produced == 100)
+    assert (gateway.received, gateway.rejected) == (101, 0)
+    await gateway.stop()
+    # unacknowledged, it comes again to who has the schema
+    successor = Ingest(outlet(producer), Session(stack.settings.mqtt, plant, f"factory/{plant}/#", plant))
+    await successor.start()
+    await until(lambda: successor.produced == 1)
+    await successor.stop()
+    await producer.close()
+
+
 async def test_after_the_mqtt_broker_lost_its_sessions_the_gateway_subscribes_again(stack, gateway, device, plant, session):
     publish(device, plant, range(100))
     await until(lambda: gateway.produced == 100)
@@ -203,10 +284,10 @@ async def test_after_the_mqtt_broker_lost_its_sessions_the_gateway_subscribes_ag
     await until(lambda: gateway.produced >= 200)
 
 
-async def test_while_kafka_is_down_messages_wait_unacknowledged_and_bounded_and_then_flow(stack, device, plant, schema_ids):
+async def test_while_kafka_is_down_messages_wait_unacknowledged_and_bounded_and_then_flow(stack, device, plant, outlet, schema_ids):
     session = Session(stack.settings.mqtt, plant, f"factory/{plant}/#", plant, receive_maximum=50)
     producer = Producer(stack.settings.kafka)
-    gateway = Ingest(Outlet(producer, schema_ids), session)
+    gateway = Ingest(outlet(producer), session)
     await gateway.start()
     await until(lambda: session.subscribed)
     stack.kafka.kill()
@@ -224,10 +305,10 @@ async def test_while_kafka_is_down_messages_wait_unacknowledged_and_bounded_and_
     assert len(arrived) == len(set(arrived)) == 1000
 
 
-async def test_two_gateways_share_the_messages(stack, gateway, device, plant, schema_ids):
+async def test_two_gateways_share_the_messages(stack, gateway, device, plant, outlet):
     producer = Producer(stack.settings.kafka)
     other = Session(stack.settings.mqtt, f"{plant}-2", f"factory/{plant}/#", plant)
-    second = Ingest(Outlet(producer, schema_ids), other)
+    second = Ingest(outlet(producer), other)
     await second.start()
     await until(lambda: other.subscribed)
     publish(device, plant, range(1000))
@@ -237,10 +318,10 @@ async def test_two_gateways_share_the_messages(stack, gateway, device, plant, sc
     await producer.close()
 
 
-async def test_a_failed_delivery_crashes_the_gateway_with_nothing_acknowledged(stack, device, plant, schema_ids):
+async def test_a_failed_delivery_crashes_the_gateway_with_nothing_acknowledged(stack, device, plant, outlet):
     async def start(producer):
         session = Session(stack.settings.mqtt, plant, f"factory/{plant}/#", plant)
-        gateway = Ingest(Outlet(producer, schema_ids), session)
+        gateway = Ingest(outlet(producer), session)
         await gateway.start()
         await until(lambda: session.subscribed)
         return gateway
