@@ -1,11 +1,12 @@
 """`headrace schemas`: hold the schemas of the catalogue against the registry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
 from schemas.catalog import CONTRACTS, Contract
+from schemas.protobuf_schema import proto
 from schemas.registry import COMPATIBILITY, Registry, RegistryDown, SchemaRefused
 from streams.settings import settings
 
@@ -43,6 +44,19 @@ def register(topics: Topics = None) -> None:
     _each(topics, _register)
 
 
+@app.command("proto")
+def show_proto(topic: Annotated[str, typer.Argument(help="E.g. factory.readings.")]) -> None:
+    """Print the .proto file of a topic's records, for devices that write Protobuf. Exit status 2: its records have none.
+
+    headrace schemas proto factory.readings > reading.proto
+    """
+    _known([topic])
+    try:
+        typer.echo(proto(CONTRACTS[topic].codec), nl=False)
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem)) from problem
+
+
 def _check(registry: Registry, contract: Contract) -> str:
     if reasons := registry.check(contract):
         raise SchemaRefused(contract.subject, reasons)
@@ -54,10 +68,14 @@ def _register(registry: Registry, contract: Contract) -> str:
     return f"id {registry.register(contract)}"
 
 
-def _each(topics: list[str] | None, act: Callable[[Registry, Contract], str]) -> None:
-    for topic in topics or ():
+def _known(topics: Sequence[str]) -> None:
+    for topic in topics:
         if topic not in CONTRACTS:
             raise typer.BadParameter(f"no topic {topic}; there are {', '.join(CONTRACTS)}")
+
+
+def _each(topics: list[str] | None, act: Callable[[Registry, Contract], str]) -> None:
+    _known(topics or ())
     registry = Registry(settings().registry, settings().data / "schemas")
     refused = False
     for topic in topics or CONTRACTS:

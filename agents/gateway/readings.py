@@ -113,17 +113,22 @@ def _placed(readings: pl.DataFrame, messages: Sequence[Message]) -> tuple[pl.Dat
     """Readings with what their topic says where they leave it out, and a reject for each that says otherwise."""
     topics = pl.Series([messages[row].topic for row in readings["row"]], dtype=pl.String)
     levels = topics.str.split_exact("/", 3).struct.rename_fields(["", *map(_level, _LEVELS)]).struct.unnest()
-    placed = readings.hstack(levels)
-    astray = pl.any_horizontal((pl.col(name) != "") & (pl.col(name) != pl.col(_level(name))) for name in _LEVELS).fill_null(value=False)
-    rejects = [
-        Reject(row, Reason.WRONG_TOPIC, f"{', '.join(filter(None, said))} on {messages[row].topic!r}")
-        for row, *said in placed.filter(astray).select("row", *(pl.format(f"{name} {{}}", pl.col(name)) for name in _LEVELS)).iter_rows()
-    ]
+    placed, rejects = readings.hstack(levels), []
+    astray = placed.select(_IS_ASTRAY).to_series()
+    if astray.any():
+        said = (pl.format(f"{name} {{}}", pl.col(name)) for name in _LEVELS)
+        for row, *names in placed.filter(astray).select("row", *said).iter_rows():
+            rejects.append(Reject(row, Reason.WRONG_TOPIC, f"{', '.join(filter(None, names))} on {messages[row].topic!r}"))
+        placed = placed.filter(~astray)
     location = pl.when(pl.col("location") == "").then(_level("plant")).otherwise("location").alias("location")
-    settled = placed.filter(~astray).with_columns(location, *(pl.col(_level(name)).alias(name) for name in _LEVELS))
-    return settled.select(readings.columns), rejects
+    return placed.with_columns(location, *(pl.col(_level(name)).alias(name) for name in _LEVELS)).select(readings.columns), rejects
 
 
 def _level(name: str) -> str:
     """Column of what the topic says."""
     return f"{name} by topic"
+
+
+_IS_ASTRAY: Final = pl.any_horizontal((pl.col(name) != "") & (pl.col(name) != pl.col(_level(name))) for name in _LEVELS).fill_null(
+    value=False
+)
