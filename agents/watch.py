@@ -62,6 +62,18 @@ class Cut:
     readings: list[pl.DataFrame]
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """What is known of the windows' keys at one instant; it stays as it is while the watch goes on, so any thread may look at it."""
+
+    fence: int
+    stream_time: int
+    panes: Mapping[int, pl.DataFrame]
+    trends: pl.DataFrame
+    reached: int
+    """Event time (ms) up to which panes are in the trends."""
+
+
 @dataclass
 class Watch:
     """The state of one partition of a domain's topic."""
@@ -79,12 +91,15 @@ class Watch:
     panes: dict[int, pl.DataFrame] = field(default_factory=dict)
     episodes: Episodes = field(default_factory=Episodes)
     outlook: Outlook = field(init=False)
+    snapshot: Snapshot = field(init=False, compare=False)
+    """As of the latest fold."""
     ledger: Ledger = field(default_factory=Ledger)
     _unfolded: list[pl.DataFrame] = field(default_factory=list)
     _unfolded_rows: int = 0
 
     def __post_init__(self) -> None:
         self.outlook = Outlook(self.domain, alerts.Origin(self.tenant, self.domain.name))
+        self._take_snapshot(self.fence, self.stream_time)
 
     def adopt(self, domain: Domain) -> None:
         """From now on judge by another version of the domain's rules; its windows are the same."""
@@ -116,6 +131,7 @@ class Watch:
                 self.episodes = from_frame(frame)
             elif family.startswith(_PANE):
                 self.panes[int(family.removeprefix(_PANE))] = frame.sort(*self.domain.windowing.keys)
+        self._take_snapshot(self.fence, self.stream_time)
 
     def observe(self, batch: Records, writers: Mapping[int, Codec], missing: Set[int]) -> Observed | frozenset[int]:
         """Read a batch and judge it; or, before anything changes, the schema ids that have to be fetched first."""
@@ -181,6 +197,7 @@ class Watch:
         for start in expired:
             del self.panes[start]
         self.settled_to = max(self.settled_to, watermark)
+        self._take_snapshot(cut.fence, cut.stream_time)
         taken = Counter(accepted=readings.height - folded.duplicates, duplicate=folded.duplicates)
         self.counts.update(taken)
         changed = {f"{_PANE}{start}": frame for start, frame in folded.panes.items() if start in self.panes} | families
@@ -194,6 +211,9 @@ class Watch:
     def idle(self) -> pl.DataFrame:
         """Results of the windows still open, for a partition that fell silent; state does not change."""
         return windows.pending(self.domain.windowing, self.panes, self.watermark).with_columns(closed_by=pl.lit("idle"))
+
+    def _take_snapshot(self, fence: int, stream_time: int) -> None:
+        self.snapshot = Snapshot(fence, stream_time, self.panes.copy(), self.outlook.trends, self.outlook.reached)
 
 
 _PANE: Final = "pane-"

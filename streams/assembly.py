@@ -15,7 +15,6 @@ from faust.types import AppT, TopicT
 from faust.types.tuples import Message
 from mode import Service
 from mode.types import ServiceT
-from yarl import URL
 
 from schemas.catalog import DEAD_LETTERS, Contract
 from schemas.registry import Registry, RegistryDown, SchemaRefused
@@ -26,6 +25,7 @@ from streams.collector import of_worker
 from streams.exposition import Metrics
 from streams.lag import Waits
 from streams.logs import quieten
+from streams.membership import Assignor, address
 from streams.producer import Producer
 from streams.settings import settings
 from streams.watchdog import Watchdog
@@ -73,6 +73,7 @@ class App(faust.App):
             broker_commit_interval=0.5,  # of what is acknowledged, once a checkpoint
             stream_buffer_maxsize=8,  # batches, not records
             stream_wait_empty=False,  # what is not acknowledged is read again; waiting for it only delays a rebalance
+            PartitionAssignor=Assignor,
             web_bind=settings().web_bind,
             web_port=web_port,
             worker_redirect_stdouts=False,
@@ -103,9 +104,7 @@ class App(faust.App):
 
     async def on_first_start(self) -> None:
         """Faust's hook before anything starts."""
-        if settings().instance:
-            # A static member is given its former assignment, and Faust refuses one that was made for another address.
-            self.conf.canonical_url = URL(f"http://{settings().instance}")
+        self.conf.canonical_url = address(self.conf)
         await super().on_first_start()
 
     async def on_started(self) -> None:

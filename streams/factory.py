@@ -2,6 +2,7 @@
 
 from agents.factory.domain import FACTORY
 from schemas.catalog import ALERTS, COMMANDS, LATE, READINGS, RULES, WINDOWS
+from streams import api, devices
 from streams.assembly import App
 from streams.rulebook import Rulebook
 from streams.watching import Watching
@@ -11,3 +12,4 @@ app = App("factory", web_port=6066, reads=[READINGS, RULES], writes=[WINDOWS, AL
 
 factory = Watching(app, FACTORY, windows=WINDOWS, table=TABLE)
 rulebook = Rulebook(app, factory)
+api.mount(app, *devices.questions(factory))

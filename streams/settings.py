@@ -25,6 +25,11 @@ class Settings(BaseSettings):
     data: Path = Field(default=Path(".headrace"), description="Folder of the local stack: logs, broker, registry, database, schema cache.")
     tenant: str = Field(default="default", description="Whose devices these are; part of every alert's id.")
     web_bind: str = Field(default="127.0.0.1", description="Address the workers' web endpoints listen on.")
+    advertise: str = Field(
+        default="",
+        pattern="^(https?://[^/?#]+/?)?$",
+        description="Where other workers of the group reach this one's web endpoints, http://host:port; empty: where they listen.",
+    )
     web_token: SecretStr = Field(
         default=SecretStr(""), description="What all but /live asks for (Authorization: Bearer …) where web_bind is no loopback address."
     )

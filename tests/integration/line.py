@@ -33,9 +33,9 @@ SOURCE = ["topic", "partition", "offset"]
 class Worker:
     """A worker process, started as a user starts it; its log goes to a file that failures quote."""
 
-    def __init__(self, settings, folder: Path, *, instance="", module="streams.factory"):
+    def __init__(self, settings, folder: Path, *, instance="", module="streams.factory", port=None):
         self.log = folder / f"worker-{instance or 'x'}-{time.monotonic_ns()}.log"
-        (self.port,) = free_ports(1)
+        self.port = port or free_ports(1)[0]
         faust = str(Path(sys.executable).with_name("faust"))
         command = [faust, "-A", module, "--datadir", str(folder / "faust"), "worker", "-l", "info", "--web-port", str(self.port)]
         environment = settings.environment(HEADRACE_INSTANCE=instance, **marks(settings.data, f"test-{self.port}"))
