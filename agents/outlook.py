@@ -3,9 +3,11 @@
 A pane is judged when no reading can change it any more, `patience_ms` after its end, each once and in order.
 """
 
+import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import polars as pl
@@ -13,13 +15,18 @@ import polars as pl
 from agents import alerts
 from agents.episodes import Episodes, forget, from_frame, to_frame
 from agents.reading import Domain
-from agents.rules import evaluate
+from agents.rules import Rule, evaluate
 from tables import trends
 from tables.windows import Panes
+
+logger = logging.getLogger(__name__)
 
 TRENDS: Final = "trends"
 EPISODES: Final = "trend-episodes"
 """Families of the checkpoint."""
+
+Attempt = Callable[[Callable[[], pl.DataFrame]], pl.DataFrame | Exception]
+"""Does a piece of work; gives what it gives, or, where a crash is to be borne, the exception it raises."""
 
 
 @dataclass
@@ -33,6 +40,8 @@ class Outlook:
     reached: int = 0
     forecasts: Counter[str] = field(default_factory=Counter)
     """How many were `raised`, `came-true` and were `withdrawn`."""
+    crashes: Counter[str] = field(default_factory=Counter)
+    """Rule → panes it did not judge, as it raised an exception."""
 
     def __post_init__(self) -> None:
         self.trends = trends.nothing(self.domain.windowing)
@@ -40,32 +49,53 @@ class Outlook:
     @property
     def facts(self) -> dict[str, Any]:
         """What a checkpoint keeps besides the families."""
-        return {"reached": self.reached, "forecasts": self.forecasts.copy()}
+        return {"reached": self.reached, "forecasts": self.forecasts.copy(), "crashes": self.crashes.copy()}
 
     def recover(self, facts: Mapping[str, Any], families: Mapping[str, pl.DataFrame]) -> None:
         """Take up what `facts` and `advance` gave."""
         self.reached, self.forecasts = facts["reached"], Counter(facts["forecasts"])
+        self.crashes = Counter(facts.get("crashes", {}))  # the first versions had none
         if TRENDS in families:
             self.trends = families[TRENDS].sort(*self.domain.windowing.keys)
         if EPISODES in families:
             self.episodes = from_frame(families[EPISODES])
 
-    def advance(self, panes: Panes, given_up: int) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
-        """Take in the panes that ended by `given_up` (ms): the alerts that calls for, and the families that changed."""
-        spec, rules = self.domain.windowing, self.domain.trend_rules
-        found = []
+    def advance(self, panes: Panes, given_up: int, attempt: Attempt = lambda work: work()) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
+        """Take in the panes that ended by `given_up` (ms): the alerts that calls for, and the families that changed.
+
+        A rule that raises does not judge the pane, and its episodes stay as they were; `attempt` says whether the others go on.
+        """
+        spec, before = self.domain.windowing, self.reached
+        found = [alerts.NONE]
         for start in sorted(start for start in panes if self.reached <= start and start + spec.pane_ms <= given_up):
             self.reached = start + spec.pane_ms
             self.trends = trends.advance(spec, self.trends, panes[start], start)
-            rows = self.domain.prepare_trends(self.trends.with_columns(views(self.reached)))
-            found.append(alerts.judge(rules, self.episodes, rows.hstack(evaluate(rules, rows)), self.origin))
+            found += self._judge(attempt)
             self.trends = trends.remembered(self.trends, self.reached)
-        if not found:
+        if self.reached == before:
             return alerts.NONE, {}
-        forget(rules, self.episodes, self.reached)
+        forget(self.domain.trend_rules, self.episodes, self.reached)
         told = pl.concat(found)
         self.forecasts.update(_outcomes(told))
         return told, {TRENDS: self.trends, EPISODES: to_frame(self.episodes)}
+
+    def _judge(self, attempt: Attempt) -> Iterator[pl.DataFrame]:
+        """What the rules make of the trends as they are: of all at once, or where one raises of each alone."""
+        rows = self.domain.prepare_trends(self.trends.with_columns(views(self.reached)))
+        judged = attempt(partial(self._apply, self.domain.trend_rules, rows))
+        if not isinstance(judged, Exception):
+            yield judged
+            return
+        for rule in self.domain.trend_rules:
+            judged = attempt(partial(self._apply, [rule], rows))
+            if isinstance(judged, Exception):
+                self.crashes[rule.name] += 1
+                logger.error("trend_rule_crashed rule=%s pane_end=%d", rule.name, self.reached, exc_info=judged)
+            else:
+                yield judged
+
+    def _apply(self, rules: Sequence[Rule], rows: pl.DataFrame) -> pl.DataFrame:
+        return alerts.judge(rules, self.episodes, rows.hstack(evaluate(rules, rows)), self.origin)
 
 
 def _outcomes(told: pl.DataFrame) -> dict[str, int]:

@@ -16,7 +16,7 @@ import polars as pl
 
 from agents import alerts, commands
 from agents.episodes import Episode, Episodes, Key, forget, from_frame, to_frame
-from agents.outlook import Outlook
+from agents.outlook import Attempt, Outlook
 from agents.reading import Domain, Read, Records, below, read
 from schemas.rejects import Reason, Reject
 from schemas.wire import Codec
@@ -48,6 +48,8 @@ class Settled:
     """The ledger at the checkpoint's fence."""
     forecasts: Mapping[str, int]
     """What has become of forecasts, as `Outlook.forecasts`."""
+    crashes: Mapping[str, int]
+    """Panes that rules over trends did not judge, as `Outlook.crashes`."""
 
 
 @dataclass(frozen=True)
@@ -185,14 +187,17 @@ class Watch:
         self._unfolded, self._unfolded_rows, self.episodes.changed = [], 0, False
         return cut
 
-    def fold(self, cut: Cut) -> Settled:
-        """Fold what was cut off into the windows, close those that are due, and stage the state; what `observe` touches stays as it is."""
+    def fold(self, cut: Cut, attempt: Attempt = lambda work: work()) -> Settled:
+        """Fold what was cut off into the windows, close those that are due, and stage the state; what `observe` touches stays as it is.
+
+        `attempt` is as in `Outlook.advance`.
+        """
         spec, watermark = self.domain.windowing, cut.stream_time - self.domain.windowing.disorder_ms
         readings = pl.concat(cut.readings) if cut.readings else _no_readings(spec)
         folded = windows.fold(spec, self.panes, readings)
         self.panes |= folded.panes
         results = windows.closed(spec, self.panes, self.settled_to, watermark, readings.select(*spec.keys, "pane"))
-        foreseen, families = self.outlook.advance(self.panes, cut.stream_time - spec.patience_ms)
+        foreseen, families = self.outlook.advance(self.panes, cut.stream_time - spec.patience_ms, attempt)
         expired = windows.expired(spec, self.panes, watermark)
         for start in expired:
             del self.panes[start]
@@ -206,7 +211,8 @@ class Watch:
         counts = cut.counts + taken
         facts = {"stream_time": cut.stream_time, "settled_to": self.settled_to, "counts": counts, "outlook": self.outlook.facts}
         checkpoint = self.ledger.stage(cut.fence, facts, changed, [f"{_PANE}{start}" for start in expired])
-        return Settled(results.with_columns(closed_by=pl.lit("watermark")), foreseen, checkpoint, counts, self.outlook.forecasts.copy())
+        results = results.with_columns(closed_by=pl.lit("watermark"))
+        return Settled(results, foreseen, checkpoint, counts, self.outlook.forecasts.copy(), self.outlook.crashes.copy())
 
     def idle(self) -> pl.DataFrame:
         """Results of the windows still open, for a partition that fell silent; state does not change."""

@@ -66,6 +66,8 @@ def of_watching(watching: "Watching") -> Iterator[Sample]:
             yield Sample("headrace_ledger_records_total", (*labels, outcome), records)
         for outcome, forecasts in lane.forecasts.items():
             yield Sample("headrace_forecasts_total", (*labels, outcome), forecasts)
+        for rule, panes in lane.crashes.items():
+            yield Sample("headrace_unjudged_panes_total", (*labels, rule), panes)
 
 
 def of_ingest(ingest: "Ingest") -> Iterator[Sample]:

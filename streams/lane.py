@@ -32,3 +32,5 @@ class Lane:
     """The ledger as of the latest delivered checkpoint: what a restart does not take back."""
     forecasts: Mapping[str, int] = field(default_factory=dict)
     """What became of forecasts, as of the same."""
+    crashes: Mapping[str, int] = field(default_factory=dict)
+    """Panes that rules over trends did not judge, as of the same."""

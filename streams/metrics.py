@@ -96,6 +96,13 @@ CATALOGUE: Final = (
         "Many withdrawn: machines change in ways the trend does not know, or the rule asks for too little confidence.",
     ),
     Metric(
+        "headrace_unjudged_panes_total",
+        "counter",
+        (*_LANE, "rule"),
+        "Panes that a rule over trends did not judge, as it raised an exception.",
+        "Above 0: the rule is wrong; the log has its traceback. The other rules, and the worker, go on.",
+    ),
+    Metric(
         "headrace_refused_rules_total",
         "counter",
         ("domain",),

@@ -124,7 +124,8 @@ class Watching(Service):
         if tp not in self.lanes:
             watch = Watch(self.domain, settings().tenant)
             watch.recover(self._replica(tp))
-            self.lanes[tp] = Lane(tp, watch, counts=dict(watch.counts), forecasts=dict(watch.outlook.forecasts))
+            outlook = watch.outlook
+            self.lanes[tp] = Lane(tp, watch, counts=dict(watch.counts), forecasts=dict(outlook.forecasts), crashes=dict(outlook.crashes))
             self.log.info("lane_opened topic=%s partition=%d fence=%d", tp.topic, tp.partition, watch.fence)
         return self.lanes[tp]
 
@@ -236,7 +237,7 @@ class Watching(Service):
             events, lane.observed = lane.observed, []
             cut = lane.watch.cut()
         # In a thread, so that alerts need not wait: Polars gives up the interpreter lock while it works.
-        settled = await asyncio.to_thread(lane.watch.fold, cut)
+        settled = await asyncio.to_thread(lane.watch.fold, cut, _attempt)
         checkpoint = settled.checkpoint
         await self.app.send_frame(self._windows, settled.windows)
         await self.app.send_frame(ALERTS, settled.alerts)
@@ -245,7 +246,7 @@ class Watching(Service):
         await self._write(lane, [checkpoint.manifest])
         await self.app.producer.flush()
         if self._is_ours(lane):
-            lane.counts, lane.forecasts = settled.counts, settled.forecasts
+            lane.counts, lane.forecasts, lane.crashes = settled.counts, settled.forecasts, settled.crashes
             await self._acknowledge(lane, checkpoint, events)
         size = sum(map(len, checkpoint.buckets.values()))
         self.app.metrics.checkpoint(self.domain.name, size, time.perf_counter() - started)
@@ -267,7 +268,7 @@ class Watching(Service):
 
 
 def _attempt(work: Callable[[], Result]) -> Result | Exception:
-    """What the work gives or raises: a rule is other people's code, and its crash must cost its batch and not the worker."""
+    """What the work gives or raises: a rule is other people's code, and its crash must cost its batch or pane, not the worker."""
     try:
         return work()
     except Exception as error:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -97,6 +98,47 @@ def test_a_pane_is_judged_when_no_reading_can_change_it_any_more(outlook):
     assert outlook.reached == START + MINUTE
     outlook.advance(found, START + 2 * MINUTE)
     assert outlook.reached == START + 2 * MINUTE
+
+
+def attempt(work):
+    try:
+        return work()
+    except ZeroDivisionError as error:
+        return error
+
+
+def crashing(where):
+    """The factory with a rule that crashes over panes that hold such a mean, in front of its own."""
+
+    def crash(mean):
+        if where(mean):
+            raise ZeroDivisionError
+        return False
+
+    raises = pl.col("mean").map_elements(crash, return_dtype=pl.Boolean, skip_nulls=False)
+    return replace(FACTORY, trend_rules=[replace(FACTORY.trend_rules[0], name="crashing", raises=raises), *FACTORY.trend_rules])
+
+
+def test_a_rule_that_crashes_does_not_judge_the_pane_and_costs_the_other_rules_and_panes_nothing(outlook):
+    found = panes(worn(90))
+    expected, _ = told(outlook, found)
+    other = Outlook(crashing(lambda mean: mean > 150), Origin("acme", "factory"))
+    alerts, families = other.advance(found, math.inf, attempt)
+    assert alerts.select("rule", "status", (pl.col("changed_at") - START) // MINUTE).rows() == expected
+    assert other.crashes == {"crashing": sum(mean > 150 for mean in worn(90))}
+    assert other.trends.equals(outlook.trends)
+    again = Outlook(crashing(lambda _: True), Origin("acme", "factory"))
+    again.recover(other.facts, families)
+    assert again.crashes == other.crashes
+
+
+def test_an_episode_is_as_it_was_where_its_rule_crashes():
+    always = Outlook(crashing(lambda _: True), Origin("acme", "factory"))
+    found = panes(worn(90))
+    alerts, _ = always.advance(found, math.inf, attempt)
+    assert "crashing" not in alerts["rule"]
+    assert always.crashes == {"crashing": len(found)}
+    assert not any(key.rule == "crashing" for key in always.episodes)
 
 
 MEANS = st.lists(st.one_of(st.none(), st.sampled_from([70.0, 140.0]), st.floats(-40, 200)), min_size=1, max_size=40)

@@ -37,7 +37,15 @@ def test_a_metric_is_named_by_noun_and_unit_and_says_what_it_means_and_hints_at(
 
 
 def test_labels_are_of_bounded_sets():
-    assert {label for metric in CATALOGUE for label in metric.labels} <= {"domain", "partition", "outcome", "topic", "check", "what"}
+    assert {label for metric in CATALOGUE for label in metric.labels} <= {
+        "domain",
+        "partition",
+        "outcome",
+        "topic",
+        "check",
+        "what",
+        "rule",
+    }
 
 
 def test_names_are_unique():
