@@ -1,5 +1,6 @@
 """The schema registry (Confluent's REST API), and the disk cache that outlives its absences."""
 
+import logging
 import os
 import tempfile
 from http import HTTPStatus
@@ -11,6 +12,8 @@ import httpx
 
 from schemas.catalog import Contract
 from schemas.codec import Codec
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS: Final = 5.0
 COMPATIBILITY: Final = "BACKWARD"
@@ -110,10 +113,14 @@ class Registry:
             self._body(self._ask("PUT", f"/config/{subject}", {"compatibility": COMPATIBILITY}), "compatibility")
 
     def _remember(self, schema_id: int, codec: Codec) -> None:
+        """Keep a schema; where the disk does not take it, a full one for instance, until this process ends."""
         self.known[schema_id] = codec
-        with tempfile.NamedTemporaryFile("w", dir=self._folder, delete=False) as file:
-            file.write(codec.text)
-        os.replace(file.name, self._folder / f"{schema_id}.avsc")
+        try:
+            with tempfile.NamedTemporaryFile("w", dir=self._folder, delete=False) as file:
+                file.write(codec.text)
+            os.replace(file.name, self._folder / f"{schema_id}.avsc")
+        except OSError as problem:
+            logger.warning("schema_not_cached id=%d: %s", schema_id, problem)
 
     def _ask(self, method: str, path: str, body: dict[str, str] | None = None) -> httpx.Response:
         try:

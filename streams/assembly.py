@@ -70,6 +70,9 @@ class App(faust.App):
             consumer_max_fetch_size=2 << 20,  # per partition, compressed: some 50,000 readings
             broker_session_timeout=10,  # a killed worker's partitions move on after this; Faust's default is a minute
             broker_heartbeat_interval=2,
+            # A worker that waits for ClickHouse or the registry reads nothing meanwhile, for as long as Kafka keeps what it waits with. One
+            # that hangs is the watchdog's affair; Faust's default takes it for dead after 1,000 s.
+            broker_max_poll_interval=7 * 24 * 3600,
             broker_commit_interval=0.5,  # of what is acknowledged, once a checkpoint
             stream_buffer_maxsize=8,  # batches, not records
             stream_wait_empty=False,  # what is not acknowledged is read again; waiting for it only delays a rebalance

@@ -99,7 +99,7 @@ class ClickHouse:
             client.insert_arrow(
                 table, rows.to_arrow(compat_level=pl.CompatLevel.oldest()), settings={**INSERT, "insert_deduplication_token": token}
             )
-        except ClickHouseError as error:
+        except (ClickHouseError, OSError) as error:  # the embedded engine is given rows in a temporary file: its disk may be full
             if getattr(error, "name", None) in REFUSALS:
                 raise RowsRefused(str(error)) from error
             raise ClickHouseAway(f"ClickHouse at {self.place} does not take rows of {table}: {error}") from error

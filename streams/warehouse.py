@@ -7,9 +7,9 @@ from schemas.catalog import CONTRACTS
 from streams import api, history
 from streams.assembly import App, NotReady
 from streams.clickhouse import CannotOpen, ClickHouse, ClickHouseAway
+from streams.reach import Reach
 from streams.settings import settings
 from streams.sinking import Sinking
-from streams.web import State
 
 app = App("warehouse", web_port=6067, reads=[*CONTRACTS.values()], writes=[])
 
@@ -17,16 +17,12 @@ clickhouse = ClickHouse(settings().clickhouse, settings().data / "clickhouse")
 
 prepare = {domain.source.topic: domain.prepare for domain in DOMAINS.values()}
 sinks = [Sinking(app, clickhouse, contract, prepare.get(contract.topic)) for contract in app.reads]
+reach = Reach(app, clickhouse, sinks)
 
 
 def counts(_: api.Nothing) -> dict[str, Any]:
     """Rows by table, and each sink's ledger since the start. The embedded engine answers only its own process, so this worker does."""
     return {"rows": clickhouse.counts(), "ledger": {sink.contract.topic: sink.counts for sink in sinks}}
-
-
-def reachable() -> State:
-    """Whether ClickHouse takes what is to be stored."""
-    return State(not any("clickhouse" in sink.away for sink in sinks), {"at": clickhouse.place})
 
 
 def _open(*_: object, **__: object) -> None:
@@ -41,5 +37,4 @@ def _open(*_: object, **__: object) -> None:
 api.mount(
     app, api.Question("/warehouse/counts", api.Nothing, "Rows by table, and the sinks' ledger.", counts), *history.questions(clickhouse)
 )
-app.checks["clickhouse"] = reachable
 app.on_worker_init.connect(_open)

@@ -12,6 +12,7 @@ import urllib.request
 from contextlib import closing, contextmanager
 
 import polars as pl
+import psutil
 import pytest
 from confluent_kafka import Producer, TopicPartition
 from filelock import FileLock
@@ -147,6 +148,10 @@ def ask(running, path):
         return error.code, json.load(error)
 
 
+def clickhouse_ready(running):
+    return ask(running, "/ready")[1]["checks"]["clickhouse"]["ok"]
+
+
 def test_rows_of_all_topics_are_stored_and_counted_and_acknowledged(kafka, settings, topics):
     load = readings(5_000)
     produce(kafka, READINGS, load)
@@ -266,6 +271,8 @@ def test_clickhouse_killed_suspended_and_started_again_holds_the_worker_up_and_l
         with server.running():
             produce(kafka, READINGS, load.head(100_000))
             wait(lambda: any(topics.committed().values()), lambda: "nothing is committed", worker=running)
+        # with nothing to store
+        wait(lambda: not clickhouse_ready(running), lambda: "it says that ClickHouse is there", worker=running)
         produce(kafka, READINGS, load.tail(100_000))
         running.wait_for("clickhouse_awaited table=readings")
         with server.running():
@@ -274,6 +281,25 @@ def test_clickhouse_killed_suspended_and_started_again_holds_the_worker_up_and_l
             server.process.send_signal(signal.SIGCONT)
             finish(there, topics, running)
             assert_stored(there, load)
+
+
+def test_a_full_disk_under_clickhouse_holds_the_worker_up_and_no_row_is_blamed_for_it(kafka, settings, topics):
+    load = readings(200_000)
+    with worker(settings) as running:
+        running.wait_for("Worker ready")
+        # what a write above the limit gets is an error of input and output, as on a full disk
+        psutil.Process(running.process.pid).rlimit(psutil.RLIMIT_FSIZE, (200_000, psutil.RLIM_INFINITY))
+        produce(kafka, READINGS, load)
+        running.wait_for("clickhouse_awaited table=readings")
+        wait(lambda: not clickhouse_ready(running), lambda: "it says that ClickHouse takes rows", worker=running)
+        assert ask(running, "/live")[0] == 200
+        psutil.Process(running.process.pid).rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))
+        topics.wait_until_read(running)
+        wait(lambda: clickhouse_ready(running), lambda: "it does not say that ClickHouse is there", worker=running)
+        _, counts = ask(running, "/warehouse/counts")
+        assert running.stop() == 0, running.tail()
+    assert counts["ledger"][READINGS.topic] == {"received": 200_000, "stored": 200_000}
+    assert_stored(settings, load)
 
 
 def test_two_workers_share_a_server_and_one_finishes_what_the_other_was_killed_at(kafka, settings, topics):

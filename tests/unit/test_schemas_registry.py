@@ -1,4 +1,5 @@
 import asyncio
+import shutil
 
 import pytest
 
@@ -26,6 +27,13 @@ def test_a_damaged_file_in_the_cache_is_no_schema(tmp_path):
     (folder / "8.avsc").write_text(READINGS.codec.text)
     assert registry.known.keys() == set()
     assert Registry(NOWHERE, tmp_path).known.keys() == {8}
+
+
+def test_a_disk_that_takes_no_schema_does_not_keep_it_from_those_who_read(tmp_path):
+    registry = Registry(NOWHERE, tmp_path / "cache")
+    shutil.rmtree(tmp_path / "cache")
+    registry._remember(7, READINGS.codec)
+    assert asyncio.run(registry.writer(7)) is READINGS.codec
 
 
 def test_each_registry_has_a_cache_of_its_own(tmp_path):

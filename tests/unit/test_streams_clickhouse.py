@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime
 from importlib.resources import files
 
@@ -126,3 +127,12 @@ def test_counts_are_of_every_table_and_count_a_repeated_row_once(clickhouse):
     clickhouse.insert("readings", readings(), "a")
     clickhouse.insert("readings", readings(), "b")
     assert clickhouse.counts() == {contract.sink: 4 if contract is READINGS else 0 for contract in CONTRACTS.values()}
+
+
+def test_a_disk_that_does_not_take_rows_is_no_fault_of_theirs(clickhouse, monkeypatch, tmp_path):
+    with monkeypatch.context() as without_room:
+        without_room.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+        with pytest.raises(ClickHouseAway, match="does not take rows of readings"):
+            clickhouse.insert("readings", readings(), "a")
+    clickhouse.insert("readings", readings(), "a")
+    assert stored(clickhouse) == [4]

@@ -1,0 +1,45 @@
+"""Whether ClickHouse is there: as the inserts find it, and asked in between, as with nothing to store nobody else would see."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from mode import Service
+
+from streams.assembly import App
+from streams.clickhouse import CannotOpen, ClickHouse, ClickHouseAway
+from streams.sinking import Sinking
+from streams.web import State
+
+# As often as Kafka is asked.
+ASK_SECONDS: Final = 5.0
+
+
+class Reach(Service):
+    """Asks ClickHouse all the time, and is the check `clickhouse` of `/ready`."""
+
+    def __init__(self, app: App, clickhouse: ClickHouse, sinks: Sequence[Sinking]) -> None:
+        """Run with `app`, which stores by `sinks`."""
+        super().__init__()
+        self._clickhouse, self._sinks = clickhouse, sinks
+        self.problem: str | None = None
+        """Why it did not answer when it was last asked; None if it did."""
+        app.services.append(self)
+        app.checks["clickhouse"] = self.check
+
+    def check(self) -> State:
+        """Whether ClickHouse answers, and takes what is to be stored."""
+        waiting = [sink.contract.sink for sink in self._sinks if "clickhouse" in sink.away]
+        detail = {"at": self._clickhouse.place, "problem": self.problem, "waiting": waiting}
+        return State(self.problem is None and not waiting, detail)
+
+    @Service.task
+    async def _asks(self) -> None:
+        while not self.should_stop:
+            try:
+                await asyncio.to_thread(self._clickhouse.query, "SELECT 1")
+            except (CannotOpen, ClickHouseAway) as problem:
+                self.problem = str(problem)
+            else:
+                self.problem = None
+            await self.sleep(ASK_SECONDS)
