@@ -7,10 +7,10 @@ FOR    ?=
 g      ?= factory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-quick bench-prediction bench-queries up down worker
+.PHONY: help demo test check bench bench-quick bench-prediction bench-queries chaos up down worker
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Run everything with simulated plants, live in the terminal (FOR=60: for 60 seconds, then check and exit)
 	$(BIN)/headrace demo $(if $(FOR),--for $(FOR))
@@ -34,6 +34,9 @@ bench-prediction: $(READY) ## Measure how well failures are foreseen, on simulat
 
 bench-queries: $(READY) ## Measure how long the warehouse takes to answer over ten million readings
 	$(BIN)/python -m bench.queries
+
+chaos: $(READY) ## Kill every part of the line at random under load and judge what is left (FOR=600: seconds, SEED=…: repeat a run)
+	$(BIN)/python -m tests.integration.chaos $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED))
 
 up: $(READY) ## Start Kafka, schema registry and MQTT broker in the background
 	$(BIN)/headrace up

@@ -3,7 +3,9 @@
 import random
 import signal
 import time
+from contextlib import ExitStack
 
+import httpx
 import pytest
 
 from tests.integration.line import Worker, actual, assert_equal, simulate, undisturbed
@@ -53,21 +55,24 @@ def test_a_worker_stopped_past_its_session_does_not_overwrite_its_successor(kafk
 
 
 @pytest.mark.timeout(300)
-def test_workers_joining_leaving_and_dying_change_nothing(kafka, topics, tmp_path):
-    load = simulate(kafka, "--devices", 500, "--rate", 20_000, "--for", 45, "--faults", FAULTS)
-    with Worker(kafka, tmp_path) as first:
-        first.wait_for("lane_opened")
-        with Worker(kafka, tmp_path) as second:
-            second.wait_for("lane_opened")
-            time.sleep(3)
-            first.kill()
-            with Worker(kafka, tmp_path) as third:
-                third.wait_for("lane_opened")
-                time.sleep(3)
-                assert second.stop() == 0, second.tail()
-                assert load.wait(timeout=120) == 0
-                topics.wait_until_read(third)
-                assert third.stop() == 0, third.tail()
+def test_two_workers_that_join_leave_and_die_every_few_seconds_change_nothing(kafka, topics, tmp_path):
+    chance = random.Random(5)
+    load = simulate(kafka, "--devices", 300, "--rate", 6_000, "--for", 40, "--faults", FAULTS)
+    with ExitStack() as left:
+        here = []
+        while load.poll() is None:
+            if len(here) < 2:
+                here.append(left.enter_context(Worker(kafka, tmp_path)))
+                here[-1].wait_for("Starting...")
+            elif chance.random() < 0.5:
+                here.pop(0).kill()
+            else:
+                leaving = here.pop(0)
+                assert leaving.stop() == 0, leaving.tail()
+            time.sleep(chance.uniform(1, 6))
+            assert all(worker.process.poll() is None for worker in here), [worker.tail() for worker in here]
+    assert load.returncode == 0
+    finish(kafka, topics, tmp_path)
     assert_equal(actual(kafka, topics), undisturbed(kafka, topics))
 
 
@@ -98,3 +103,16 @@ def test_forecasts_of_three_hours_survive_kill_9_in_their_midst(kafka, topics, t
     assert_equal(found, undisturbed(kafka, topics))
     forecasts = found.alerts.filter(rule="critical-expected")
     assert set(forecasts["status"]) >= {"RAISED", "CLEARED"}
+
+
+def test_a_rule_over_trends_that_crashes_costs_the_other_rules_and_the_worker_nothing(kafka, topics, tmp_path):
+    load = simulate(kafka, "--devices", 20, "--rate", 12, "--count", 20 * 6 * 6 * 60, "--wear", 30, 60)
+    assert load.wait(timeout=120) == 0
+    with Worker(kafka, tmp_path, module="tests.integration.crashing_rule") as worker:
+        worker.wait_for("lane_opened")
+        topics.wait_until_read(worker)
+        page = httpx.get(f"http://127.0.0.1:{worker.port}/metrics").text
+        assert worker.stop() == 0, worker.tail()
+    assert "trend_rule_crashed rule=crashing" in worker.log.read_text()
+    assert 'headrace_unjudged_panes_total{domain="factory",partition="0",rule="crashing"}' in page
+    assert_equal(actual(kafka, topics), undisturbed(kafka, topics))
