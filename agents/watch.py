@@ -18,6 +18,7 @@ from agents import alerts, commands
 from agents.episodes import Episode, Episodes, Key, forget, from_frame, to_frame
 from agents.outlook import Attempt, Outlook
 from agents.reading import Domain, Read, Records, below, read
+from agents.snapshot import Snapshot
 from schemas.rejects import Reason, Reject
 from schemas.wire import Codec
 from tables import windows
@@ -62,18 +63,6 @@ class Cut:
     episodes: Mapping[Key, Episode] | None
     """None if they are as they were at the cut before."""
     readings: list[pl.DataFrame]
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What is known of the windows' keys at one instant; it stays as it is while the watch goes on, so any thread may look at it."""
-
-    fence: int
-    stream_time: int
-    panes: Mapping[int, pl.DataFrame]
-    trends: pl.DataFrame
-    reached: int
-    """Event time (ms) up to which panes are in the trends."""
 
 
 @dataclass

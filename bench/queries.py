@@ -16,9 +16,9 @@ from bench import report
 from deploy.simulate.fleet import fleet
 from deploy.simulate.records import render
 from deploy.simulate.signals import Signals
-from schemas.catalog import READINGS
+from schemas.catalog import ALERTS, READINGS
+from streams import history, rollups
 from streams.clickhouse import ClickHouse
-from streams.history import questions
 
 SEED: Final = 1
 DEVICES: Final = 20
@@ -43,7 +43,17 @@ def fill(clickhouse: ClickHouse) -> int:
         for copy in range(1 + (first % (10 * SECONDS_AN_INSERT) == 0)):
             clickhouse.insert("readings", frame, f"{first}-{copy}")
             rows += frame.height
+    clickhouse.insert("alerts", alerts(), "alerts")
     return rows
+
+
+def alerts() -> pl.DataFrame:
+    """One of each machine an hour."""
+    hours = pl.DataFrame({"raised_at": [START + timedelta(hours=hour, minutes=20) for hour in range(24)]})
+    raised = fleet(DEVICES, SEED).select("device_id", subject="sensor_type").unique("device_id", keep="first").join(hours, how="cross")
+    told = {name: dtype for name, dtype in ALERTS.codec.columns.items() if name not in raised.columns}
+    blank = {name: pl.lit({pl.String: "", pl.Boolean: False}.get(dtype)).cast(dtype) for name, dtype in told.items()}
+    return raised.with_columns(**blank).with_columns(alert_id=pl.format("{}-{}", "device_id", "raised_at"), changed_at="raised_at")
 
 
 def ask(clickhouse: ClickHouse) -> list[dict[str, Any]]:
@@ -55,8 +65,11 @@ def ask(clickhouse: ClickHouse) -> list[dict[str, Any]]:
         "a device's day, in minutes": ("/api/history", day | {"device": device, "sensor": "temperature"}),
         "a line's hour": ("/api/traceability", hour | {"line": "line-1"}),
         "a line's day": ("/api/traceability", day | {"line": "line-1"}),
+        "a line's day, rolled up by shift": ("/api/rollups", day | {"line": "line-1"}),
+        "a line's day, rolled up by shift and hour": ("/api/rollups", day | {"line": "line-1", "step": "hour"}),
+        "every line's day, rolled up by shift": ("/api/rollups", day),
     }
-    by_path = {question.path: question for question in questions(clickhouse)}
+    by_path = {question.path: question for question in (*history.questions(clickhouse), *rollups.questions(clickhouse))}
     rows = []
     for name, (path, parameters) in asked.items():
         took = []

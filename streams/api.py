@@ -57,7 +57,8 @@ def _handler(app: App, question: Question) -> Callable[[web.Request], Any]:
         try:
             asked = question.model.model_validate({**request.query, **request.match_info})
         except ValidationError as error:
-            problems = [{"field": ".".join(map(str, found["loc"])), "problem": found["msg"]} for found in error.errors()]
+            found = (problem for problem in error.errors() if problem["type"] != "default_factory_not_called")  # for another's sake
+            problems = [{"field": ".".join(map(str, problem["loc"])), "problem": problem["msg"]} for problem in found]
             return _json({"error": f"see {DESCRIPTION}", "problems": problems}, HTTPStatus.BAD_REQUEST)
         try:
             return await _answer(app, question, request, asked)

@@ -13,6 +13,9 @@ from streams.clickhouse import ClickHouse
 MOST_POINTS: Final = 10_000
 MOST_ROWS: Final = 10_000
 MOST_SECONDS: Final = 10
+# What ClickHouse's times can hold, with room for the day before a start that is not given.
+EARLIEST: Final = datetime(1970, 1, 2, tzinfo=UTC)
+LATEST: Final = datetime(2090, 1, 1, tzinfo=UTC)
 SETTINGS: Final = {
     # Every row of a reading's key is of one day, so days need not be merged with each other.
     "do_not_merge_across_partitions_select_final": 1,
@@ -22,34 +25,37 @@ SETTINGS: Final = {
 }
 
 
-class _Span(BaseModel):
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Span(BaseModel):
+    """From when to when."""
+
     model_config = ConfigDict(extra="forbid")
 
-    start: AwareDatetime | None = Field(default=None, description="First moment, ISO 8601 with an offset; default: a day before the end.")
-    end: AwareDatetime | None = Field(default=None, description="First moment after, the same; default: now.")
-
-    @property
-    def until(self) -> datetime:
-        """The end."""
-        return self.end or datetime.now(UTC)
-
-    @property
-    def since(self) -> datetime:
-        """The start."""
-        return self.start or self.until - timedelta(days=1)
+    end: AwareDatetime = Field(
+        default_factory=_now, ge=EARLIEST, le=LATEST, description="First moment after, ISO 8601 with an offset; default: now."
+    )
+    start: AwareDatetime = Field(
+        default_factory=lambda filled: filled["end"] - timedelta(days=1),
+        ge=EARLIEST,
+        le=LATEST,
+        description="First moment, the same; default: a day before the end.",
+    )
 
     @model_validator(mode="after")
     def _ends_after_it_starts(self) -> Self:
-        if self.since >= self.until:
+        if self.start >= self.end:
             raise ValueError("start is not before end")
         return self
 
     def bounds(self) -> dict[str, Any]:
         """Parameters of a query, in milliseconds."""
-        return {"since": int(self.since.timestamp() * 1000), "until": int(self.until.timestamp() * 1000)}
+        return {"since": int(self.start.timestamp() * 1000), "until": int(self.end.timestamp() * 1000)}
 
 
-class History(_Span):
+class History(Span):
     """How one sensor has been."""
 
     device: str = Field(min_length=1, max_length=200, description="The device's id.")
@@ -58,7 +64,7 @@ class History(_Span):
 
     @model_validator(mode="after")
     def _is_bounded(self) -> Self:
-        points = (self.until - self.since).total_seconds() / self.step_seconds
+        points = (self.end - self.start).total_seconds() / self.step_seconds
         if points > MOST_POINTS:
             raise ValueError(
                 f"{points:,.0f} points of {self.step_seconds} s, at most {MOST_POINTS:,}: take a longer step or a shorter time"
@@ -66,7 +72,7 @@ class History(_Span):
         return self
 
 
-class Trace(_Span):
+class Trace(Span):
     """What happened on a production line, or to a product."""
 
     line: str | None = Field(default=None, max_length=200, description="The production line (metadata.production_line).")
@@ -81,7 +87,12 @@ class Trace(_Span):
         return self
 
 
-_WITHIN: Final = "timestamp >= fromUnixTimestamp64Milli({since:Int64}) AND timestamp < fromUnixTimestamp64Milli({until:Int64})"
+def within(column: str) -> str:
+    """A condition on a time, with the parameters of `Span.bounds`."""
+    return f"{column} >= fromUnixTimestamp64Milli({{since:Int64}}) AND {column} < fromUnixTimestamp64Milli({{until:Int64}})"
+
+
+_WITHIN: Final = within("timestamp")
 
 _HISTORY: Final = f"""
 SELECT toUnixTimestamp(toStartOfInterval(timestamp, toIntervalSecond({{step:UInt32}}))) * 1000 AS at,
@@ -136,9 +147,9 @@ def _of_history(clickhouse: ClickHouse) -> Callable[[History], dict[str, Any]]:
         return {
             "device": asked.device,
             "sensor": asked.sensor,
-            "since": asked.since,
-            "until": asked.until,
-            "points": _rows(clickhouse.query(_HISTORY, parameters, SETTINGS)),
+            "since": asked.start,
+            "until": asked.end,
+            "points": rows_of(clickhouse.query(_HISTORY, parameters, SETTINGS)),
         }
 
     return answer
@@ -151,15 +162,15 @@ def _of_trace(clickhouse: ClickHouse) -> Callable[[Trace], dict[str, Any]]:
         summary = clickhouse.query(_SUMMARY.format(of=of, within=_WITHIN), parameters, SETTINGS)
         parameters["devices"] = summary["device_id"].cast(pl.String).unique().sort().to_list()
         lists = {
-            name: _rows(clickhouse.query(sql.format(of=of, within=_WITHIN), parameters, SETTINGS))
+            name: rows_of(clickhouse.query(sql.format(of=of, within=_WITHIN), parameters, SETTINGS))
             for name, sql in {"readings": _READINGS, "windows": _WINDOWS, "alerts": _ALERTS}.items()
         }
         more = any(len(rows) > asked.limit for rows in lists.values())
         return {
-            "since": asked.since,
-            "until": asked.until,
+            "since": asked.start,
+            "until": asked.end,
             "shifts": summary["shift"].cast(pl.String).unique().sort().to_list(),
-            "summary": _rows(summary),
+            "summary": rows_of(summary),
             **{name: rows[: asked.limit] for name, rows in lists.items()},
             "next": asked.offset + asked.limit if more else None,
         }
@@ -167,5 +178,6 @@ def _of_trace(clickhouse: ClickHouse) -> Callable[[Trace], dict[str, Any]]:
     return answer
 
 
-def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
+def rows_of(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """A result as JSON takes it."""
     return frame.cast({pl.Categorical: pl.String}).to_dicts()

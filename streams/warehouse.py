@@ -4,7 +4,7 @@ from typing import Any
 
 from agents.domains import DOMAINS
 from schemas.catalog import CONTRACTS
-from streams import api, history
+from streams import api, history, rollups
 from streams.assembly import App, NotReady
 from streams.clickhouse import CannotOpen, ClickHouse, ClickHouseAway
 from streams.reach import Reach
@@ -35,6 +35,9 @@ def _open(*_: object, **__: object) -> None:
 
 
 api.mount(
-    app, api.Question("/warehouse/counts", api.Nothing, "Rows by table, and the sinks' ledger.", counts), *history.questions(clickhouse)
+    app,
+    api.Question("/warehouse/counts", api.Nothing, "Rows by table, and the sinks' ledger.", counts),
+    *history.questions(clickhouse),
+    *rollups.questions(clickhouse),
 )
 app.on_worker_init.connect(_open)

@@ -28,6 +28,7 @@ UNREGISTERED = 2**31 - 1  # the schema id of some of the simulator's garbage
 WINDOW = ["device_id", "sensor_type", "window_seconds", "window_start"]
 CHANGE = ["alert_id", "status", "changed_at"]
 SOURCE = ["topic", "partition", "offset"]
+ADDRESSES = {}  # folder, module and name of a static member → its port, where it comes back unless another is named
 
 
 class Worker:
@@ -35,7 +36,9 @@ class Worker:
 
     def __init__(self, settings, folder: Path, *, instance="", module="streams.factory", port=None):
         self.log = folder / f"worker-{instance or 'x'}-{time.monotonic_ns()}.log"
-        self.port = port or free_ports(1)[0]
+        self.port = port or ADDRESSES.get((folder, module, instance)) or free_ports(1)[0]
+        if instance:
+            ADDRESSES[folder, module, instance] = self.port
         faust = str(Path(sys.executable).with_name("faust"))
         command = [faust, "-A", module, "--datadir", str(folder / "faust"), "worker", "-l", "info", "--web-port", str(self.port)]
         environment = settings.environment(HEADRACE_INSTANCE=instance, **marks(settings.data, f"test-{self.port}"))

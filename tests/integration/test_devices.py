@@ -24,8 +24,7 @@ DEVICES = 40
 class Member(Worker):
     """A static member that answers whoever knows the token."""
 
-    def __init__(self, settings, folder, instance, port=None):
-        port = port or free_ports(1)[0]
+    def __init__(self, settings, folder, instance, port):
         self.settings = settings.model_copy(
             update={"web_bind": "0.0.0.0", "web_token": SecretStr(TOKEN), "advertise": f"http://127.0.0.1:{port}"}
         )
@@ -62,8 +61,7 @@ class Group(dict):
         self.settings, self.folder = settings, folder
 
     def start(self, name, port=None):
-        self[name] = Member(self.settings, self.folder, name, port)
-        return self[name]
+        self[name] = Member(self.settings, self.folder, name, port or free_ports(1)[0])
 
 
 @pytest.fixture(scope="module")
@@ -145,9 +143,8 @@ def test_who_does_not_know_the_token_is_told_nothing(group, known):
 def test_a_static_member_that_comes_back_where_it_was_is_asked_there_without_a_rebalance(group, known):
     group["one"].wait_until_it_knows(known)
     opened = group["one"].log.read_text().count("lane_opened")
-    port = group["two"].port
     group["two"].kill()
-    group.start("two", port)
+    group.start("two", group["two"].port)
     group["one"].wait_until_it_knows(known)
     assert group["one"].log.read_text().count("lane_opened") == opened
 

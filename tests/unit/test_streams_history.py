@@ -135,5 +135,5 @@ def test_a_wrong_question_says_what_is_wrong(model, asked, problem):
 
 def test_without_times_it_is_the_last_day():
     asked = Trace(line="line-1")
-    assert asked.until.timestamp() == pytest.approx(time.time(), abs=60)
-    assert (asked.until - asked.since).total_seconds() == pytest.approx(86_400, abs=1)
+    assert asked.end.timestamp() == pytest.approx(time.time(), abs=60)
+    assert (asked.end - asked.start).total_seconds() == pytest.approx(86_400, abs=1)
