@@ -14,7 +14,7 @@ from faust.web.drivers.aiohttp import Web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from streams.assembly import App
-from streams.clickhouse import ClickHouseAway
+from streams.clickhouse import ClickHouseAway, TooMuch
 from streams.peers import RETRY_SECONDS, ByAll, ByKey, NoAnswer, forward, forward_to_others, is_from_peer, owner
 
 DESCRIPTION: Final = "/openapi.json"
@@ -62,6 +62,8 @@ def _handler(app: App, question: Question) -> Callable[[web.Request], Any]:
             return _json({"error": f"see {DESCRIPTION}", "problems": problems}, HTTPStatus.BAD_REQUEST)
         try:
             return await _answer(app, question, request, asked)
+        except TooMuch as much:
+            return _json({"error": str(much)}, HTTPStatus.BAD_REQUEST)
         except Unknown as unknown:
             return _json({"error": str(unknown)}, HTTPStatus.NOT_FOUND)
         except (ClickHouseAway, NoAnswer) as away:

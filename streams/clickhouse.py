@@ -41,6 +41,9 @@ REFUSALS: Final = frozenset(
 )
 """ClickHouse's errors that are the fault of rows. Any other, such as a missing column, is one to wait for and not a record's."""
 
+LIMITS: Final = frozenset({"TIMEOUT_EXCEEDED", "TOO_SLOW", "MEMORY_LIMIT_EXCEEDED"})
+"""ClickHouse's errors that say that a question is too large."""
+
 _MIGRATIONS: Final = """
 CREATE TABLE IF NOT EXISTS migrations (name String, applied_at DateTime DEFAULT now()) ENGINE = ReplacingMergeTree ORDER BY name
 """
@@ -52,6 +55,10 @@ class CannotOpen(Exception):
 
 class ClickHouseAway(Exception):
     """ClickHouse did not take an insert or answer a query, for no fault of the rows: try again."""
+
+
+class TooMuch(ClickHouseAway):
+    """A question takes more time or memory than it is given: ask for less."""
 
 
 class RowsRefused(Exception):
@@ -105,7 +112,7 @@ class ClickHouse:
             raise ClickHouseAway(f"ClickHouse at {self.place} does not take rows of {table}: {error}") from error
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None) -> pl.DataFrame:
-        """The rows of a SELECT; bytes that are no text need hex() or base64Encode(). Raises ClickHouseAway.
+        """The rows of a SELECT; bytes that are no text need hex() or base64Encode(). Raises ClickHouseAway, of which TooMuch.
 
         `parameters` are bound by ClickHouse where the text says `{name:Type}`.
         """
@@ -113,6 +120,8 @@ class ClickHouse:
         try:
             return pl.DataFrame(client.query_arrow(sql, parameters=parameters, settings=settings))
         except ClickHouseError as error:
+            if getattr(error, "name", None) in LIMITS:
+                raise TooMuch(f"that takes too long or too much memory: ask for a shorter time ({error})") from error
             raise ClickHouseAway(f"ClickHouse at {self.place} does not answer {sql!r}: {error}") from error
 
     def counts(self) -> dict[str, int]:

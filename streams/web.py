@@ -6,7 +6,7 @@ depends on: leave a worker alone that is not, its dependency has to come back.
 
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from hmac import compare_digest
 from http import HTTPStatus
@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 from faust.web.base import BlueprintManager
 from faust.web.drivers.aiohttp import Web
 from prometheus_client.aiohttp import make_aiohttp_handler
@@ -45,8 +46,7 @@ def mount(app: "App") -> None:
     server = cast(Web, app.web)
     # Faust's own show every table to whoever asks, and at "/" say OK whatever happens.
     server.blueprints = BlueprintManager()
-    if not is_loopback(settings().web_bind):
-        server.web_app.middlewares.append(_guard)
+    server.web_app.middlewares.append(guard(app))
     routes = server.web_app.router
     routes.add_get("/live", lambda _: _live(app))
     routes.add_get("/ready", lambda _: _ready(app))
@@ -62,14 +62,20 @@ def is_loopback(address: str) -> bool:
         return address == "localhost"
 
 
-@web.middleware
-async def _guard(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
-    """Let in who knows the token; `/live` says nothing, and is asked by supervisors that have none."""
-    expected = f"Bearer {settings().web_token.get_secret_value()}"
-    if request.path != "/live" and not compare_digest(request.headers.get("Authorization", "").encode(), expected.encode()):
+def guard(app: "App") -> Middleware:
+    """Where others can reach it, a worker lets in who knows the token; `/live` says nothing, and is asked by supervisors that have none."""
+
+    @web.middleware
+    async def asks_for_token(request: web.Request, handler: Handler) -> web.StreamResponse:
+        token = settings().web_token.get_secret_value()
+        given = request.headers.get("Authorization", "").encode()
+        # Faust's own --web-bind may have changed what the settings say.
+        if request.path == "/live" or is_loopback(app.conf.web_bind) or (token and compare_digest(given, f"Bearer {token}".encode())):
+            return await handler(request)
         body = {"error": "a token is needed: Authorization: Bearer <HEADRACE_WEB_TOKEN>"}
         return web.json_response(body, status=HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
-    return await handler(request)
+
+    return asks_for_token
 
 
 async def _live(app: "App") -> web.Response:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from schemas.catalog import CONTRACTS, READINGS, WINDOWS
-from streams.clickhouse import CannotOpen, ClickHouse, ClickHouseAway, RowsRefused
+from streams.clickhouse import CannotOpen, ClickHouse, ClickHouseAway, RowsRefused, TooMuch
 from streams.pieces import columns
 
 # Far from its expiry.
@@ -136,3 +136,9 @@ def test_a_disk_that_does_not_take_rows_is_no_fault_of_theirs(clickhouse, monkey
             clickhouse.insert("readings", readings(), "a")
     clickhouse.insert("readings", readings(), "a")
     assert stored(clickhouse) == [4]
+
+
+@pytest.mark.parametrize("least", [{"max_execution_time": 0.1}, {"max_memory_usage": 1_000_000}])
+def test_a_question_that_takes_more_than_it_is_given_says_so(clickhouse, least):
+    with pytest.raises(TooMuch, match="ask for a shorter time"):
+        clickhouse.query("SELECT uniqExact(sipHash64(number)) AS n FROM numbers(1000000000)", settings=least)
