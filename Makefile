@@ -7,7 +7,7 @@ FOR    ?=
 g      ?= factory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-quick bench-prediction bench-queries chaos up down worker
+.PHONY: help demo test check bench bench-quick bench-prediction bench-queries bench-recovery chaos up down worker
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ bench-prediction: $(READY) ## Measure how well failures are foreseen, on simulat
 
 bench-queries: $(READY) ## Measure how long the warehouse takes to answer over ten million readings
 	$(BIN)/python -m bench.queries
+
+bench-recovery: $(READY) ## Measure how long a killed worker takes to recover, by the size of its state
+	$(BIN)/python -m bench.recovery
 
 chaos: $(READY) ## Kill every part of the line at random under load and judge what is left (FOR=600: seconds, SEED=…: repeat a run)
 	$(BIN)/python -m tests.integration.chaos $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED))

@@ -66,11 +66,11 @@ class Readings:
         )
 
 
-def load(kafka: str, schema_id: int, *, devices: int, records: int, period_ms: int = PERIOD_MS) -> Loaded:
-    """Fill the readings topic with at least `records` records. The Kafka timestamp is the event time, as when live."""
+def load(kafka: str, schema_id: int, *, devices: int, records: int, period_ms: int = PERIOD_MS, end_ms: int | None = None) -> Loaded:
+    """Fill the readings topic with at least `records` records, the last of `end_ms` (none: now). The Kafka timestamp is the event time."""
     channels = devices * len(SENSORS)
     periods = -(-records // channels)
-    readings = Readings(devices, int(time.time() * 1000) - periods * period_ms, period_ms)
+    readings = Readings(devices, (end_ms or int(time.time() * 1000)) - periods * period_ms, period_ms)
     producer = Producer({**PRODUCER, "bootstrap.servers": kafka})
     count = invalid = critical = 0
     at_once = max(1, RECORDS_AT_ONCE // channels)

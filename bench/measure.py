@@ -70,11 +70,13 @@ class Lag:
 
     def wait(self, process: psutil.Popen, log: Path) -> None:
         """Return once everything now in the topic is committed."""
-        end, deadline = self.end(), time.monotonic() + STALL_SECONDS
-        while self.committed() < end:
+        end, before, progressed = self.end(), -1, time.monotonic()
+        while (committed := self.committed()) < end:
             check_alive(process, log)
-            if time.monotonic() > deadline:
-                raise BenchError(f"{self.committed()} of {end} records committed after {STALL_SECONDS:.0f} s; log: {log}")
+            if committed > before:
+                before, progressed = committed, time.monotonic()
+            if time.monotonic() - progressed > STALL_SECONDS:
+                raise BenchError(f"no record committed for {STALL_SECONDS:.0f} s at {committed} of {end}; log: {log}")
             time.sleep(POLL_SECONDS)
 
     def close(self) -> None:

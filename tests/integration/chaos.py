@@ -25,6 +25,7 @@ from rich.table import Table
 
 from deploy.demo.workers import Worker
 from deploy.embedded.mqtt import Amqtt
+from deploy.embedded.preflight import free_ports
 from deploy.embedded.stack import LocalStack, on_free_ports
 from deploy.simulate.delivery import deliveries, pace
 from deploy.simulate.faults import Faults
@@ -229,6 +230,9 @@ def run(folder, seconds, seed, say=lambda _: None):
     with ExitStack() as held:
         stack = held.enter_context(LocalStack(settings, report=say))
         workers = {name: Worker(settings, name) for name in WORKERS}
+        # their usual ports may be taken by others while they are dead
+        for worker, port in zip(workers.values(), free_ports(len(workers)), strict=True):
+            worker.port = port
         services = {service.name: service for service in stack.services} | workers
         for worker in workers.values():
             held.callback(worker.stop)
