@@ -63,20 +63,21 @@ FROM readings FINAL
 WHERE {within("timestamp")} AND {_named(plant="plant", line="production_line", shift="shift", sensor="sensor_type")}
 GROUP BY at, plant, line, shift, sensor
 """
-# An alert is of the line and shift its device's readings were of at that time. Those need not be FINAL: equal ones say the same.
+# An alert is of the line and shift its sensor's readings were of at that time. Those need not be FINAL: equal ones say the same.
 _RAISED: Final = f"""
 SELECT alert_id, device_id, subject, raised_at FROM alerts
 WHERE {within("raised_at")}
 """
 _POSTS: Final = f"""
-SELECT device_id, plant, production_line AS line, shift, min(timestamp) AS since FROM readings
-WHERE {within("timestamp")} AND device_id IN (SELECT device_id FROM ({_RAISED}))
-GROUP BY device_id, plant, line, shift, toStartOfHour(timestamp)
+SELECT device_id, sensor_type, plant, production_line AS line, shift, min(timestamp) AS since FROM readings
+WHERE {within("timestamp")} AND (device_id, sensor_type) IN (SELECT device_id, subject FROM ({_RAISED}))
+GROUP BY device_id, sensor_type, plant, line, shift, toStartOfHour(timestamp)
 """
 _ALERTS: Final = f"""
 SELECT {_STEP % "raised_at"}, plant, line, shift, subject AS sensor, 0 AS number, 0 AS total, NULL AS lowest, NULL AS highest,
        0 AS critical, uniqExact(alert_id) AS raised
-FROM ({_RAISED}) AS raised ASOF JOIN ({_POSTS}) AS posts ON raised.device_id = posts.device_id AND raised.raised_at >= posts.since
+FROM ({_RAISED}) AS raised
+ASOF JOIN ({_POSTS}) AS posts ON (device_id, subject) = (posts.device_id, posts.sensor_type) AND raised_at >= posts.since
 WHERE {_named(plant="plant", line="line", shift="shift", sensor="subject")}
 GROUP BY at, plant, line, shift, sensor
 """

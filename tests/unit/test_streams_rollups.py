@@ -2,6 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
@@ -152,6 +154,15 @@ def test_an_alert_of_a_machine_that_has_fallen_silent_is_told_without_statistics
     clickhouse.insert("readings", readings().head(1).with_columns(device_id=pl.lit("gone"), offset=pl.lit(10**6)), "gone")
     rows, _ = ask(clickhouse, step="hour", line="line-1", end=DAY + timedelta(hours=6), sensor="temperature")
     assert {row["at"]: row["alerts"] for row in rows if row["alerts"]} == {START + 5 * HOUR: 1}
+
+
+NAMES = st.text(min_size=1, max_size=9) | st.sampled_from(["'", "\\", "%s", "{line:String}"])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.dictionaries(st.sampled_from(["plant", "line", "shift", "sensor"]), NAMES))
+def test_whatever_is_named_is_a_name_and_never_part_of_the_query(clickhouse, named):
+    assert ask(clickhouse, step="all", **named)[0] == ([] if named else ask(clickhouse, step="all")[0])
 
 
 def test_pages_follow_each_other_and_the_last_says_so(clickhouse):
