@@ -7,7 +7,7 @@ FOR    ?=
 g      ?= factory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-quick bench-prediction bench-queries bench-recovery chaos up down worker
+.PHONY: help demo test check bench bench-quick bench-prediction bench-queries bench-recovery chaos dashboards up down worker
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ bench-recovery: $(READY) ## Measure how long a killed worker takes to recover, b
 
 chaos: $(READY) ## Kill every part of the line at random under load and judge what is left (FOR=600: seconds, SEED=…: repeat a run)
 	$(BIN)/python -m tests.integration.chaos $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED))
+
+dashboards: $(READY) ## Write Grafana's dashboards anew from the metrics' catalogue
+	$(BIN)/python -m deploy.grafana.write
 
 up: $(READY) ## Start Kafka, schema registry and MQTT broker in the background
 	$(BIN)/headrace up

@@ -6,6 +6,7 @@ from deploy import rules_commands, schemas_commands
 from deploy.demo.commands import demo
 from deploy.doctor import doctor
 from deploy.embedded.commands import down, status, up
+from deploy.prometheus.commands import prometheus
 from deploy.simulate import commands as simulate_commands
 from deploy.topics_commands import topics
 
@@ -16,6 +17,7 @@ app.command()(down)
 app.command()(status)
 app.command()(topics)
 app.command()(doctor)
+app.command()(prometheus)
 app.add_typer(rules_commands.app, name="rules")
 app.add_typer(schemas_commands.app, name="schemas")
 app.add_typer(simulate_commands.app, name="simulate")

@@ -209,8 +209,8 @@ def assert_equal(outcome: Outcome, expected: Outcome) -> None:
         assert counts["received"] == sum(count for outcome, count in counts.items() if outcome != "received")
 
 
-def simulate(settings, *options):
-    """A `headrace simulate factory --to kafka` process."""
+def simulate(settings, *options, to="kafka"):
+    """A `headrace simulate factory` process."""
     headrace = str(Path(sys.executable).with_name("headrace"))
-    command = [headrace, "simulate", "factory", "--to", "kafka", *map(str, options)]
+    command = [headrace, "simulate", "factory", "--to", to, *map(str, options)]
     return subprocess.Popen(command, env=settings.environment(**marks(settings.data, "test-simulator")), stderr=subprocess.DEVNULL)
