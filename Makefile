@@ -5,9 +5,10 @@ BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 FOR    ?=
 g      ?= factory
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-quick bench-prediction bench-queries bench-recovery chaos dashboards up down worker
+.PHONY: help demo test check bench bench-quick bench-prediction bench-queries bench-recovery chaos dashboards release-schemas up down worker
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +44,11 @@ chaos: $(READY) ## Kill every part of the line at random under load and judge wh
 
 dashboards: $(READY) ## Write Grafana's dashboards anew from the metrics' catalogue
 	$(BIN)/python -m deploy.grafana.write
+
+release-schemas: ## Freeze the schemas as those of this version: CI then holds later ones to them
+	@test ! -e schemas/released/$(VERSION) || { echo "$(VERSION) is released: raise the version in pyproject.toml first"; exit 1; }
+	mkdir -p schemas/released/$(VERSION)
+	cp schemas/avro/*.avsc schemas/released/$(VERSION)
 
 up: $(READY) ## Start Kafka, schema registry and MQTT broker in the background
 	$(BIN)/headrace up

@@ -81,7 +81,7 @@ class Outlook:
 
     def _judge(self, attempt: Attempt) -> Iterator[pl.DataFrame]:
         """What the rules make of the trends as they are: of all at once, or where one raises of each alone."""
-        rows = self.domain.prepare_trends(self.trends.with_columns(views(self.reached)))
+        rows = self.domain.view(self.trends.with_columns(views(self.reached)))
         judged = attempt(partial(self._apply, self.domain.trend_rules, rows))
         if not isinstance(judged, Exception):
             yield judged

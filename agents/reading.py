@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 
+from agents.limits import Limits
 from agents.rules import Rule, evaluate
 from schemas.catalog import Contract
 from schemas.rejects import Reject
@@ -41,7 +42,8 @@ class Domain:
     rules: Sequence[Rule]
     windowing: Windowing
     prepare: Callable[[pl.DataFrame], tuple[pl.DataFrame, list[Reject]]]
-    """The decoded `fields` with `row`, `key` and `arrival` (Kafka timestamp, ms) → readings and rejects.
+    """The decoded `fields` with `row`, `key` and `arrival` (Kafka timestamp, ms), and with their limits if the domain has any → readings
+    and rejects.
 
     Readings keep those columns and have `device_id`, `subject`, `value` and `timestamp`, and whatever the rules look at. The order of
     the log is kept, and what becomes of a record depends on that record alone.
@@ -53,6 +55,16 @@ class Domain:
 
     Rows and columns are kept; `device_id` and `subject` are there.
     """
+    limits: Limits | None = None
+    """Of its sensor types, where its records have a `sensor_type`; it then is the `subject`."""
+
+    def sort_out(self, records: pl.DataFrame) -> tuple[pl.DataFrame, list[Reject]]:
+        """Records as `prepare` takes them, but for their limits → readings and rejects."""
+        return self.prepare(self.limits.when_taken(records) if self.limits else records)
+
+    def view(self, trends: pl.DataFrame) -> pl.DataFrame:
+        """Trends as `prepare_trends` takes them, but for their limits → what rules over trends look at."""
+        return self.prepare_trends(self.limits.latest(trends) if self.limits else trends)
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,7 @@ def read(
     arrival = pl.Series("arrival", _column("timestamps", batches, skips), dtype=pl.Int64)
     if len(row) < len(key):
         key, arrival = key.gather(row), arrival.gather(row)
-    readings, unfit = domain.prepare(pl.DataFrame([*(decoded.frame[name] for name in domain.fields), row, key, arrival]))
+    readings, unfit = domain.sort_out(pl.DataFrame([*(decoded.frame[name] for name in domain.fields), row, key, arrival]))
     readings = readings.hstack(evaluate(domain.rules, readings))
     received = [len(batch.offsets) - skip for (batch, _), skip in zip(batches, skips, strict=True)]
     bounds = [0, *accumulate(received)]

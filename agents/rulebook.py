@@ -5,16 +5,17 @@ does not depend on the batch it is in.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from string import Formatter
 from typing import Any, Final, Literal
 
 import polars as pl
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from agents import rowfile
 from agents.outlook import views
 from agents.reading import Domain
+from agents.rowfile import RowFile, Unfit
 from agents.rules import Escalation, Rule, Severity
 from tables import trends
 
@@ -50,73 +51,15 @@ class Row(BaseModel):
         return cls.model_construct(**{name: record[name] for name in cls.model_fields})
 
 
-class RuleRefused(Exception):
-    """A rule that cannot be: where in the text (line and column from 1) and why."""
-
-    def __init__(self, line: int, column: int, problem: str) -> None:
-        super().__init__(f"line {line}, column {column}: {problem}")
-        self.line, self.column, self.problem = line, column, problem
+def parse(text: str, domains: Mapping[str, Domain]) -> RowFile[Row]:
+    """Read a YAML file of `domain` and `rules`, each of which fits its domain. Raises Refused at the first that does not."""
+    return rowfile.parse(text, "rules", domains, _row)
 
 
-class Unfit(Exception):
-    """What is wrong with a field of a rule, `offset` characters from its beginning."""
-
-    def __init__(self, field: str, problem: str, offset: int = 0) -> None:
-        super().__init__(f"{field}: {problem}")
-        self.field, self.offset = field, offset
-
-
-@dataclass(frozen=True)
-class RuleFile:
-    """What a file says: rules of one domain."""
-
-    domain: str
-    rows: list[Row]
-
-
-def parse(text: str, domains: Mapping[str, Domain]) -> RuleFile:
-    """Read a YAML file of `domain` and `rules`, each of which fits its domain. Raises RuleRefused at the first that does not."""
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        found = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        raise RuleRefused(mark.line + 1 if mark else 1, mark.column + 1 if mark else 1, str(error.problem)) from error
-    if not isinstance(found, dict) or found.keys() != {"domain", "rules"} or not isinstance(found["rules"], list):
-        raise RuleRefused(1, 1, "a file has a domain and a list of rules: see headrace rules --help")
-    fields = _children(node)
-    if found["domain"] not in domains:
-        raise RuleRefused(*_place(fields["domain"]), f"no domain {found['domain']!r}: there are {', '.join(domains)}")
-    rows = [_row(rule, at, domains[found["domain"]]) for rule, at in zip(found["rules"], fields["rules"].value, strict=True)]
-    names = [row.name for row in rows]
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            raise RuleRefused(*_place(fields["rules"].value[number]), f"{name} is there twice")
-    return RuleFile(found["domain"], rows)
-
-
-def _row(rule: object, at: yaml.Node, domain: Domain) -> Row:
-    places = {name: _place(node) for name, node in _children(at).items()}
-    try:
-        row = Row.model_validate(rule)
-        fit(row, domain)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = str(first["loc"][0]) if first["loc"] else ""
-        raise RuleRefused(*places.get(field, _place(at)), f"{field}: {first['msg']}".lstrip(": ")) from error
-    except Unfit as unfit:
-        line, column = places.get(unfit.field, _place(at))
-        raise RuleRefused(line, column + unfit.offset, str(unfit)) from unfit
+def _row(rule: object, domain: Domain) -> Row:
+    row = Row.model_validate(rule)
+    fit(row, domain)
     return row
-
-
-def _children(node: yaml.Node | None) -> dict[str, yaml.Node]:
-    return {key.value: value for key, value in node.value} if isinstance(node, yaml.MappingNode) else {}
-
-
-def _place(node: yaml.Node) -> tuple[int, int]:
-    quoted = isinstance(node, yaml.ScalarNode) and node.style in ("'", '"')
-    return node.start_mark.line + 1, node.start_mark.column + 1 + quoted
 
 
 def fit(row: Row, domain: Domain) -> Rule:
@@ -178,9 +121,9 @@ def with_rows(domain: Domain, rows: Iterable[Row]) -> Domain:
 def stage(domain: Domain, over: str) -> pl.Schema:
     """The columns rules look at."""
     if over == "trends":
-        return domain.prepare_trends(trends.nothing(domain.windowing).with_columns(views(0))).schema
+        return domain.view(trends.nothing(domain.windowing).with_columns(views(0))).schema
     known = {name: dtype for name, dtype in (domain.source.codec.columns or {}).items() if name in domain.fields}
-    readings, _ = domain.prepare(pl.DataFrame(schema={**known, "row": pl.UInt32, "key": pl.Binary, "arrival": pl.Int64}))
+    readings, _ = domain.sort_out(pl.DataFrame(schema={**known, "row": pl.UInt32, "key": pl.Binary, "arrival": pl.Int64}))
     return readings.schema
 
 

@@ -2,14 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from confluent_kafka import KafkaException
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -17,11 +14,12 @@ from rich.table import Table
 from agents.alerts import Status
 from agents.domains import DOMAINS
 from agents.reading import Domain
-from agents.rulebook import Row, RuleFile, RuleRefused, parse, stage, with_rows
+from agents.rowfile import Refused, RowFile
+from agents.rulebook import Row, parse, stage, with_rows
 from agents.rules import Rule
-from schemas.registry import RegistryDown
-from streams import rulelog
-from streams.producer import DeliveryFailed
+from deploy.reach import reached
+from schemas.catalog import RULES
+from streams import operators
 from streams.rehearsal import rehearse
 
 app = typer.Typer(
@@ -72,9 +70,10 @@ def show_rehearsal(file: File, minutes: Annotated[float, typer.Option(min=0.1, h
     found = _parse(file)
     domain = replace(DOMAINS[found.domain], rules=(), trend_rules=())
     since_ms = int((time.time() - 60 * minutes) * 1000)
-    with _reached(), Progress(console=Console(stderr=True), transient=True) as bar:
+    with reached(), Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"{domain.source.topic}, {minutes:g} minutes", total=None)
-        work = rehearse(with_rows(domain, found.rows), since_ms, lambda done, total: bar.update(task, completed=done, total=total))
+        domain = with_rows(operators.with_sensor_types(domain), found.rows)
+        work = rehearse(domain, since_ms, lambda done, total: bar.update(task, completed=done, total=total))
         alerts = asyncio.run(work)
     table = Table("rule", *(status.lower() for status in Status), "devices", "latest", box=None)
     for row in found.rows:
@@ -91,8 +90,8 @@ def apply(file: File) -> None:
     Exit status 0: Kafka has them. 1: one does not fit. 2: Kafka or the registry does not answer.
     """
     found = _parse(file)
-    with _reached():
-        asyncio.run(rulelog.apply(found.domain, found.rows))
+    with reached():
+        asyncio.run(operators.apply(RULES, found.domain, found.rows))
     typer.echo(f"applied to {found.domain}: {', '.join(row.name for row in found.rows)}")
 
 
@@ -101,7 +100,7 @@ def retire(domain: Annotated[str, typer.Argument(help="E.g. factory.")], name: A
     """Have a rule raise nothing more and close what it has open, one of the code included. Apply it again to have it back."""
     if domain not in DOMAINS:
         raise typer.BadParameter(f"no domain {domain}; there are {', '.join(DOMAINS)}")
-    with _reached():
+    with reached():
         applied = {row.name: row for row in _applied(domain)}
         of_code = {rule.name: (rule, over) for over, rules in _of_code(DOMAINS[domain]).items() for rule in rules}
         if name in applied:
@@ -114,7 +113,7 @@ def retire(domain: Annotated[str, typer.Argument(help="E.g. factory.")], name: A
             )
         else:
             raise typer.BadParameter(f"no rule {name} in {domain}; there are {', '.join(of_code | applied)}")
-        asyncio.run(rulelog.apply(domain, [row]))
+        asyncio.run(operators.apply(RULES, domain, [row]))
     typer.echo(f"retired {domain}/{name}")
 
 
@@ -122,8 +121,8 @@ def retire(domain: Annotated[str, typer.Argument(help="E.g. factory.")], name: A
 def list_rules() -> None:
     """Show the rules in force, those of the code and those applied."""
     table = Table("domain", "rule", "over", "severity", "raises", "command", "from", box=None)
-    with _reached():
-        applied = rulelog.latest()
+    with reached():
+        applied = operators.latest(RULES)
     for name, domain in DOMAINS.items():
         rows = {row["name"]: row for row in applied.filter(domain=name).iter_rows(named=True)}
         for over, rules in _of_code(domain).items():
@@ -148,21 +147,12 @@ def _of_code(domain: Domain) -> dict[str, list[Rule]]:
 
 
 def _applied(domain: str) -> list[Row]:
-    return [Row.of(record) for record in rulelog.latest().filter(domain=domain).iter_rows(named=True)]
+    return [Row.of(record) for record in operators.latest(RULES).filter(domain=domain).iter_rows(named=True)]
 
 
-def _parse(file: Path) -> RuleFile:
+def _parse(file: Path) -> RowFile[Row]:
     try:
         return parse(file.read_text(), DOMAINS)
-    except RuleRefused as refusal:
+    except Refused as refusal:
         typer.secho(f"{file}:{refusal.line}:{refusal.column}: {refusal.problem}", fg="red", err=True)
         raise typer.Exit(1) from refusal
-
-
-@contextmanager
-def _reached() -> Iterator[None]:
-    try:
-        yield
-    except (KafkaException, DeliveryFailed, RegistryDown) as absence:
-        typer.secho(f"{absence}\nIs it running? See headrace status, HEADRACE_KAFKA and HEADRACE_REGISTRY.", fg="red", err=True)
-        raise typer.Exit(2) from absence

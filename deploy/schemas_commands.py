@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.schemas_history import diff, history
 from schemas.catalog import CONTRACTS, Contract
 from schemas.protobuf_schema import proto
 from schemas.registry import COMPATIBILITY, Registry, RegistryDown, SchemaRefused
@@ -18,6 +19,9 @@ Each topic's schema is the registry's subject <topic>-value, held BACKWARD: the 
 wrote. So a new field needs a default, a field may be dropped, and a type may only widen (int to long to double).
 A breaking change is not registered; write it as a new topic instead.""",
 )
+
+app.command()(diff)
+app.command()(history)
 
 Topics = Annotated[list[str] | None, typer.Argument(help="Topics of the catalogue; all of them if none is named.")]
 

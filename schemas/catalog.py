@@ -63,6 +63,9 @@ COMMAND_EVENTS: Final = Contract(
 # 1 partition: rules are few, and every worker reads them all in the order they were applied in.
 RULES: Final = Contract(topic="rules", key="rule_id", partitions=1, retention_hours=0, sink="rules", compacted=True)
 
+# Not compacted: what was taken under earlier limits is judged by those, however late it is read. They are as few as rules.
+SENSORS: Final = Contract(topic="sensors", key="sensor_id", partitions=1, retention_hours=100 * 365 * DAY_HOURS, sink="sensors")
+
 CONTRACTS: Final[Mapping[str, Contract]] = {row.topic: row for row in [*vars().values()] if isinstance(row, Contract)}
 """Every row above, by topic."""
 

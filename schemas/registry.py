@@ -5,7 +5,7 @@ import os
 import tempfile
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 import httpx
@@ -39,6 +39,14 @@ class SchemaRefused(Exception):
         super().__init__(f"{subject}: {'; '.join(reasons)}")
         self.subject = subject
         self.reasons = reasons
+
+
+class Version(NamedTuple):
+    """One schema of a subject; versions count from 1."""
+
+    number: int
+    schema_id: int
+    codec: Codec
 
 
 class Registry:
@@ -87,6 +95,17 @@ class Registry:
             return []
         verdict = self._body(answer, "is_compatible")
         return [] if verdict["is_compatible"] else _reasons(verdict)
+
+    def versions(self, contract: Contract) -> list[Version]:
+        """The versions of the contract's schema, oldest first; none if it was never registered. Raises RegistryDown."""
+        path = f"/subjects/{contract.subject}/versions"
+        answer = self._ask("GET", path)
+        if _error(answer) == NO_SUBJECT:
+            return []
+        if not answer.is_success:
+            raise RegistryDown(self._place, f"status {answer.status_code}: {answer.text[:200]}")
+        found = [self._body(self._ask("GET", f"{path}/{number}"), "schema") for number in sorted(answer.json())]
+        return [Version(body["version"], body["id"], Codec(body["schema"])) for body in found]
 
     async def writer(self, schema_id: int) -> Codec | None:
         """The schema of an id; None if the registry says it has none. Raises RegistryDown: wait, and ask again."""

@@ -1,15 +1,17 @@
 """`faust -A streams.factory worker`: sensor readings in, windows, alerts and commands out."""
 
 from agents.factory.domain import FACTORY
-from schemas.catalog import ALERTS, COMMANDS, LATE, READINGS, RULES, WINDOWS
+from schemas.catalog import ALERTS, COMMANDS, LATE, READINGS, RULES, SENSORS, WINDOWS
 from streams import api, devices
 from streams.assembly import App
 from streams.rulebook import Rulebook
+from streams.sensors import SensorTypes
 from streams.watching import Watching
 from tables.factory import TABLE
 
-app = App("factory", web_port=6066, reads=[READINGS, RULES], writes=[WINDOWS, ALERTS, COMMANDS, LATE])
+app = App("factory", web_port=6066, reads=[READINGS, RULES, SENSORS], writes=[WINDOWS, ALERTS, COMMANDS, LATE])
 
 factory = Watching(app, FACTORY, windows=WINDOWS, table=TABLE)
 rulebook = Rulebook(app, factory)
+sensors = SensorTypes(app, [FACTORY], rulebook.adopt)
 api.mount(app, *devices.questions(factory))

@@ -110,6 +110,13 @@ CATALOGUE: Final = (
         "Above 0: somebody writes to the topic without headrace rules, or with another version of it.",
     ),
     Metric(
+        "headrace_refused_sensors_total",
+        "counter",
+        (),
+        "Sensor types in the topic that cannot be; the limits before them stay in force.",
+        "Above 0: somebody writes to the topic without headrace sensors, or with another version of it.",
+    ),
+    Metric(
         "headrace_state_panes",
         "gauge",
         _LANE,

@@ -7,7 +7,7 @@ batch ─▶ decode ─▶ prepare ─▶ piece ── gathered for a second ─
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, cast
 
@@ -17,6 +17,7 @@ from mode import Service
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
 from agents.letters import dead_letters
+from agents.reading import Domain
 from schemas.catalog import DEAD_LETTERS, Contract
 from schemas.rejects import Reason, Reject
 from schemas.wire import decode
@@ -34,22 +35,20 @@ ENOUGH_ROWS: Final = 100_000
 MOST_ROWS: Final = 400_000
 MOST_BYTES: Final = 128 << 20
 
-Prepare = Callable[[pl.DataFrame], tuple[pl.DataFrame, list[Reject]]]
-
 
 class Sinking(Service):
     """Stores one contract's topic in its table."""
 
-    def __init__(self, app: App, clickhouse: ClickHouse, contract: Contract, prepare: Prepare | None = None) -> None:
-        """Run with `app`. `prepare` is as in `Domain`: what it rejects is not stored, and the domain's own worker dead-letters it."""
+    def __init__(self, app: App, clickhouse: ClickHouse, contract: Contract, domain: Domain | None = None) -> None:
+        """Run with `app`. What `domain` rejects of its source is not stored, and its own worker dead-letters it."""
         super().__init__()
         self.app = app
         self.contract = contract
         self.counts: Counter[str] = Counter()
         """The ledger since the start: `received` = `stored` + every `rejected/<reason>` + what is in hand or was revoked."""
         self._clickhouse = clickhouse
-        self._prepare = prepare
-        self._columns = [pl.col("row"), *columns(contract), *([pl.col("partition"), pl.col("offset")] if prepare else [])]
+        self._domain = domain
+        self._columns = [pl.col("row"), *columns(contract), *([pl.col("partition"), pl.col("offset")] if domain else [])]
         self._gathered: list[Piece] = []
         self._room, self._enough = asyncio.Event(), asyncio.Event()
         self._storing = asyncio.Lock()
@@ -60,6 +59,10 @@ class Sinking(Service):
         app.waits.append(self._waits)
         app.on_partitions_revoked.connect(self._drop, weak=False)
         app.agent(app.batch_topic(contract), name=f"sink-{contract.sink}")(self._consume)
+
+    def adopt(self, domain: Domain) -> None:
+        """Judge by another version of the domain from the next batch on."""
+        self._domain = domain
 
     async def _consume(self, stream: Any) -> None:  # noqa: ANN401  # Faust's streams are not typed for raw channels
         async for event in stream.noack().events():
@@ -117,10 +120,10 @@ class Sinking(Service):
             await self.app.writers.fetch(decoded.unknown)
             decoded = decode(batch.values, self.contract.codec, self.app.writers.known, self.app.writers.missing)
         self.away.discard("schemas")
-        if self._prepare is None:
+        if self._domain is None:
             await self._dead_letter(batch, decoded.rejects)
             return decoded.frame
-        rows, unfit = self._prepare(located(batch, decoded.frame))
+        rows, unfit = self._domain.sort_out(located(batch, decoded.frame))
         self._count([*decoded.rejects, *unfit])
         return rows
 

@@ -8,6 +8,7 @@ from streams import api, history, rollups
 from streams.assembly import App, NotReady
 from streams.clickhouse import CannotOpen, ClickHouse, ClickHouseAway
 from streams.reach import Reach
+from streams.sensors import SensorTypes
 from streams.settings import settings
 from streams.sinking import Sinking
 
@@ -15,14 +16,15 @@ app = App("warehouse", web_port=6067, reads=[*CONTRACTS.values()], writes=[])
 
 clickhouse = ClickHouse(settings().clickhouse, settings().data / "clickhouse")
 
-prepare = {domain.source.topic: domain.prepare for domain in DOMAINS.values()}
-sinks = [Sinking(app, clickhouse, contract, prepare.get(contract.topic)) for contract in app.reads]
-reach = Reach(app, clickhouse, sinks)
+judged = {domain.source.topic: domain for domain in DOMAINS.values()}
+sinks = {contract.topic: Sinking(app, clickhouse, contract, judged.get(contract.topic)) for contract in app.reads}
+reach = Reach(app, clickhouse, [*sinks.values()])
+sensors = SensorTypes(app, DOMAINS.values(), lambda domain: sinks[domain.source.topic].adopt(domain))
 
 
 def counts(_: api.Nothing) -> dict[str, Any]:
     """Rows by table, and each sink's ledger since the start. The embedded engine answers only its own process, so this worker does."""
-    return {"rows": clickhouse.counts(), "ledger": {sink.contract.topic: sink.counts for sink in sinks}}
+    return {"rows": clickhouse.counts(), "ledger": {topic: sink.counts for topic, sink in sinks.items()}}
 
 
 def _open(*_: object, **__: object) -> None:

@@ -11,6 +11,7 @@ import polars as pl
 # 2^-30 is finer than a sensor measures (1e-9 of its unit); a mean is off by at most half of it. Values up to ±2^13 (8,192) then leave
 # room in 64 bits for the sum of a million readings, and in 128 bits for count × squares in the variance of `result`.
 SCALE_BITS: Final = 30
+GREATEST: Final = 2.0**13
 _SCALE: Final = float(1 << SCALE_BITS)
 
 SCHEMA: Final[dict[str, pl.DataType]] = {

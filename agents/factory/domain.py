@@ -4,12 +4,12 @@ from typing import Final
 
 import polars as pl
 
-from agents.factory.sensors import LIMITS, TREND_LIMITS
+from agents.factory.sensors import LIMITS
 from agents.reading import Domain
 from agents.rules import Forecast, Rule, Severity
 from agents.sieve import Sieve
 from schemas.catalog import READINGS
-from schemas.rejects import Reason, Reject
+from schemas.rejects import Reason
 from tables import trends
 from tables.factory import WINDOWING
 
@@ -101,19 +101,13 @@ SIEVE: Final = Sieve(
     ),
 )
 
-
-def prepare(records: pl.DataFrame) -> tuple[pl.DataFrame, list[Reject]]:
-    """Decoded SensorReadings → those fit for rules and windows, with their limits, and a reject for each other."""
-    return SIEVE.sift(records.join(LIMITS, on="sensor_type", how="left", maintain_order="left"))
-
-
 FACTORY: Final = Domain(
     name="factory",
     source=READINGS,
     fields=("device_id", "sensor_type", "value", "timestamp", "plant"),
     rules=RULES,
     windowing=WINDOWING,
-    prepare=prepare,
+    prepare=SIEVE.sift,
     trend_rules=TREND_RULES,
-    prepare_trends=lambda frame: frame.join(TREND_LIMITS, on="sensor_type", how="left", maintain_order="left"),
+    limits=LIMITS,
 )

@@ -49,6 +49,9 @@ def factory(
         typer.Option(metavar="SHORTEST LONGEST", help="Minutes from one repair of a machine that wears out to the next."),
     ] = (0.75, 15),
     to: Annotated[To, typer.Option(help="mqtt as devices do, kafka as the gateway does.")] = To.MQTT,
+    formats: Annotated[
+        str, typer.Option("--format", help="What devices write over MQTT: json, protobuf or avro; several (json,avro) by device in turn.")
+    ] = "json",
     truth: Annotated[Path | None, typer.Option(help="File for what is due: counts by kind and alerts, as JSON lines.")] = None,
 ) -> None:
     """Five plants of machines that drift, wear out and are repaired."""
@@ -58,8 +61,11 @@ def factory(
         mix = Faults.parse(faults)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    channels = fleet(devices, seed, Wear(shortest=60 * wear[0], longest=60 * wear[1]))
-    known = Truth(channels, {To.MQTT: mqtt_sink.REJECTED, To.KAFKA: kafka_sink.REJECTED}[to])
+    written = formats.split(",") if to is To.MQTT else ["avro"]
+    if unknown := set(written) - mqtt_sink.CONTENT_TYPES.keys():
+        raise typer.BadParameter(f"no format {', '.join(sorted(unknown))}; there are {', '.join(mqtt_sink.CONTENT_TYPES)}")
+    channels = fleet(devices, seed, Wear(shortest=60 * wear[0], longest=60 * wear[1]), written)
+    known = Truth(channels, {To.MQTT: mqtt_sink.REJECTED, To.KAFKA: {"avro": kafka_sink.REJECTED}}[to])
     console = Console(stderr=True)
     try:
         asyncio.run(_factory(channels, seed, rate or channels.height, seconds, count, mix, to, known, console))
@@ -88,13 +94,19 @@ async def _factory(
 
 
 async def _mqtt(channels: pl.DataFrame) -> Sink:
-    sink = mqtt_sink.MqttSink(channels, settings().mqtt)
+    # no schema is needed to write anything else, nor a registry
+    schema_id = await _schema_id() if "avro" in set(channels["format"]) else 0
+    sink = mqtt_sink.MqttSink(channels, settings().mqtt, schema_id)
     await sink.open()
     return sink
 
 
 async def _kafka(channels: pl.DataFrame) -> Sink:
+    return kafka_sink.KafkaSink(channels, settings().kafka, await _schema_id())
+
+
+async def _schema_id() -> int:
     registry = Registry(settings().registry, settings().data / "schemas")
     schema_id = await asyncio.to_thread(registry.register, READINGS)
     await registry.close()
-    return kafka_sink.KafkaSink(channels, settings().kafka, schema_id)
+    return schema_id

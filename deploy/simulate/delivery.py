@@ -35,7 +35,7 @@ def deliveries(
         count = rounds_at_once if rounds is None else min(rounds_at_once, rounds - first)
         readings = signals.readings(first, count)
         truth.measured(readings)
-        records = inject(readings, faults, tuple(truth.rejected), signals.fleet["wear_seconds"].is_null(), (signals.seed, 1, first))
+        records = inject(readings, faults, truth.garbage, signals.fleet["wear_seconds"].is_null(), (signals.seed, 1, first))
         first += count
         waiting = pl.concat([held, records]) if held.height else records
         leaves = waiting["sent_at"] < signals.start_ms + first * signals.period_ms

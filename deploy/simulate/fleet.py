@@ -1,5 +1,6 @@
 """Five plants full of machines: one row per channel, a sensor on a device, with how its signal behaves."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,8 +47,11 @@ NORMALS: Final = (
 )
 
 
-def fleet(devices: int, seed: int, wear: Wear = Wear()) -> pl.DataFrame:
-    """Channels of `devices` machines: names, limits, and the parameters of `signals.Signals`, those of wear null for healthy ones."""
+def fleet(devices: int, seed: int, wear: Wear = Wear(), formats: Sequence[str] = ("avro",)) -> pl.DataFrame:
+    """Channels of `devices` machines: names, limits, and the parameters of `signals.Signals`, those of wear null for healthy ones.
+
+    The machines write in `formats` in turn.
+    """
     rng = np.random.default_rng(seed)
     number = np.arange(devices)
     plant, line = number % PLANTS + 1, number // PLANTS % LINES + 1
@@ -57,9 +61,10 @@ def fleet(devices: int, seed: int, wear: Wear = Wear()) -> pl.DataFrame:
             "plant": [f"plant-{p}" for p in plant],
             "location": [f"plant-{p}/hall-{h}" for p, h in zip(plant, line, strict=True)],
             "production_line": [f"line-{h}" for h in line],
+            "format": [formats[n % len(formats)] for n in range(devices)],
         }
     )
-    channels = machines.join(pl.DataFrame(NORMALS), how="cross").join(LIMITS, on="sensor_type", how="left", maintain_order="left")
+    channels = LIMITS.latest(machines.join(pl.DataFrame(NORMALS), how="cross"))
     count = channels.height
     degrading = min(devices, max(PLANTS, round(wear.share * devices)))
     worn = rng.choice(devices, degrading, replace=False) * len(NORMALS) + rng.integers(len(NORMALS), size=degrading)

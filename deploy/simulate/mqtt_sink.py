@@ -1,4 +1,4 @@
-"""Readings as devices send them: JSON over MQTT, QoS 1, to `factory/<plant>/<device>/<sensor>`."""
+"""Readings as devices send them: JSON, Protobuf or Avro over MQTT, QoS 1, to `factory/<plant>/<device>/<sensor>`."""
 
 import asyncio
 import logging
@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Final
 
-import orjson
 import polars as pl
-from paho.mqtt.client import Client, ConnectFlags
+from paho.mqtt.client import Client, ConnectFlags, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from deploy.simulate.records import render
+from schemas import json_wire, protobuf_wire, wire
+from schemas.catalog import READINGS
 from schemas.rejects import Reason
 from streams.mqtt import connect, version_probe
 
@@ -25,24 +27,40 @@ CONNECT_SECONDS: Final = 5
 PATIENCE_SECONDS: Final = 30
 _NO_SUBSCRIBER: Final = 16  # MQTT 5, table 3-4
 
-REJECTED: Final[Mapping[str, Reason]] = {
+CONTENT_TYPES: Final[Mapping[str, str]] = {
+    "json": "application/json",
+    "protobuf": "application/protobuf",
+    "avro": "application/avro",
+}
+"""By format."""
+
+_ANY_FORMAT: Final[Mapping[str, Reason]] = {
     "truncated": Reason.UNDECODABLE,
-    "random": Reason.UNDECODABLE,
-    "empty": Reason.UNDECODABLE,
-    "not_finite": Reason.NULL_FIELD,  # JSON has no NaN: orjson, as JavaScript, writes null
     "unknown_sensor": Reason.UNKNOWN_SENSOR,
     "out_of_range": Reason.OUT_OF_RANGE,
     "timestamp_zero": Reason.BAD_TIMESTAMP,
     "timestamp_in_seconds": Reason.BAD_TIMESTAMP,
     "timestamp_ahead": Reason.BAD_TIMESTAMP,
 }
-"""Garbage over MQTT, and what the gateway or the worker rejects it for."""
+REJECTED: Final[Mapping[str, Mapping[str, Reason]]] = {
+    # JSON has no NaN: orjson, as JavaScript, writes null
+    "json": {**_ANY_FORMAT, "random": Reason.UNDECODABLE, "empty": Reason.UNDECODABLE, "not_finite": Reason.NULL_FIELD},
+    "protobuf": {**_ANY_FORMAT, "random": Reason.UNDECODABLE, "empty": Reason.NULL_FIELD, "not_finite": Reason.NOT_FINITE},
+    "avro": {**_ANY_FORMAT, "random": Reason.BAD_MAGIC, "empty": Reason.BAD_MAGIC, "not_finite": Reason.NOT_FINITE},
+}
+"""Garbage over MQTT by format, and what the gateway or the worker rejects it for."""
 
 _SPOIL: Final[Mapping[str, Callable[[bytes], bytes]]] = {
-    "truncated": lambda payload: payload[: len(payload) // 2],
+    "truncated": lambda payload: payload[:-1],  # by more, Protobuf might still be whole
     "random": lambda payload: b"\x7f" + blake2b(payload).digest(),
     "empty": lambda _: b"",
 }
+
+
+def _content_type(name: str) -> Properties:
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.ContentType = name
+    return properties
 
 
 class NoBroker(Exception):
@@ -52,10 +70,12 @@ class NoBroker(Exception):
 class MqttSink:
     """Publishes for the whole fleet over one connection."""
 
-    def __init__(self, fleet: pl.DataFrame, url: str) -> None:
-        """`url` as the setting `mqtt`."""
+    def __init__(self, fleet: pl.DataFrame, url: str, schema_id: int) -> None:
+        """`url` as the setting `mqtt`; `schema_id`: the registry's id of SensorReading, for machines that write Avro."""
         self._fleet = fleet
         self._url = url
+        self._schema_id = schema_id
+        self._properties = {name: _content_type(of) for name, of in CONTENT_TYPES.items()}
         self._sent = self._arrived = self._unheard = 0
         self._connected = asyncio.Event()
         self._fewer = asyncio.Event()
@@ -71,19 +91,36 @@ class MqttSink:
         except TimeoutError as error:
             self._client.loop_stop()
             raise NoBroker(f"no MQTT broker answers at {self._url}: start the local stack with `headrace up`") from error
+        if self._client.protocol != MQTTv5 and set(self._fleet["format"]) != {"json"}:
+            raise NoBroker(f"the MQTT broker at {self._url} speaks 3.1.1, which has no content types: simulate --format json")
 
     async def send(self, records: pl.DataFrame) -> None:
         """Publish."""
         readings = render(self._fleet, records)
-        for fault, reading in zip(records["fault"], readings.iter_rows(), strict=True):
-            device_id, sensor_type, value, timestamp, location, metadata, plant = reading
-            labels = {entry["key"]: entry["value"] for entry in metadata}
-            payload = orjson.dumps({"value": value, "timestamp": timestamp, "location": location, "metadata": labels})
+        formats = self._fleet["format"][records["channel"]]
+        topics = readings.select(pl.format("factory/{}/{}/{}", "plant", "device_id", "sensor_type")).to_series()
+        payloads = self._payloads(formats, readings)
+        for row, (topic, name, fault) in enumerate(zip(topics, formats, records["fault"], strict=True)):
+            payload = _SPOIL[fault](payloads[row]) if fault in _SPOIL else payloads[row]
             await self._at_most(ON_THEIR_WAY)
-            self._client.publish(
-                f"factory/{plant}/{device_id}/{sensor_type}", _SPOIL[fault](payload) if fault in _SPOIL else payload, qos=1
-            )
+            self._client.publish(topic, payload, qos=1, properties=self._properties[name])
             self._sent += 1
+
+    def _payloads(self, formats: pl.Series, readings: pl.DataFrame) -> dict[int, bytes]:
+        """Payload of each row in its format; what the topic says is left out where the format can."""
+        payloads: dict[int, bytes] = {}
+        for name in formats.unique():
+            rows = (formats == name).arg_true()
+            of_format = readings[rows].cast({"metadata": pl.Map(pl.String(), pl.String())})
+            match name:
+                case "json":
+                    written = json_wire.encode(of_format.select("value", "timestamp", "location", "metadata"))
+                case "protobuf":
+                    written = protobuf_wire.encode(READINGS.codec, of_format.with_columns(device_id=None, sensor_type=None, plant=None))
+                case _:
+                    written = wire.encode(READINGS.codec, self._schema_id, of_format)
+            payloads |= dict(zip(rows, written, strict=True))
+        return payloads
 
     async def close(self) -> None:
         """Wait for the broker's acknowledgements; raises TimeoutError if they do not come."""

@@ -17,10 +17,13 @@ COOLDOWN_MS: Final = 300_000
 class Truth:
     """Follows the readings as measured, in order of time, by the alert semantics in their plainest form."""
 
-    def __init__(self, fleet: pl.DataFrame, rejected: Mapping[str, Reason]) -> None:
-        """`rejected`: the reason each kind of garbage is rejected for."""
+    def __init__(self, fleet: pl.DataFrame, rejected: Mapping[str, Mapping[str, Reason]]) -> None:
+        """`rejected`: by format, the reason each kind of garbage is rejected for; the kinds are the same in each."""
         self._fleet = fleet
-        self.rejected = rejected
+        self._rejected = rejected
+        self.garbage: tuple[str, ...] = tuple(next(iter(rejected.values()), ()))
+        """Kinds of records nobody can use."""
+        self._rejects: Counter[str] = Counter()
         self._episodes: dict[int, tuple[int, bool]] = {}
         self._worn = fleet.with_row_index("channel").filter(pl.col("wear_seconds").is_not_null()).select("channel", "critical")
         self.alerts: list[dict[str, Any]] = []
@@ -43,21 +46,21 @@ class Truth:
 
     def delivered(self, records: pl.DataFrame) -> None:
         """Records as sent, counted by their `fault`."""
-        for fault, count in records["fault"].fill_null("sound").value_counts().iter_rows():
+        formats = self._fleet["format"][records["channel"]]
+        for name, fault, count in records.group_by(formats, pl.col("fault").fill_null("sound")).len().iter_rows():
             self.sent[fault] += count
+            if fault in self.garbage:
+                self._rejects[self._rejected[name][fault]] += count
 
     def counts(self) -> dict[str, Any]:
         """The ledger's other side: `sent` = `good` + `duplicates` + all of `rejects`; `late` and `disorder` are among the good."""
-        rejects: Counter[str] = Counter()
-        for kind, reason in self.rejected.items():
-            rejects[reason] += self.sent[kind]
         return {
             "sent": self.sent.total(),
             "good": self.sent["sound"] + self.sent["disorder"] + self.sent["late"],
             "duplicates": self.sent["duplicate"],
             "disorder": self.sent["disorder"],
             "late": self.sent["late"],
-            "rejects": {str(reason): count for reason, count in sorted(rejects.items()) if count},
+            "rejects": {str(reason): count for reason, count in sorted(self._rejects.items())},
         }
 
     def write(self, path: Path) -> None:

@@ -209,6 +209,13 @@ def assert_equal(outcome: Outcome, expected: Outcome) -> None:
         assert counts["received"] == sum(count for outcome, count in counts.items() if outcome != "received")
 
 
+def headrace(settings, *words):
+    """Runs the command as a person does; its exit status and what it printed."""
+    command = [str(Path(sys.executable).with_name("headrace")), *map(str, words)]
+    done = subprocess.run(command, env=settings.environment(COLUMNS="200"), capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
 def simulate(settings, *options, to="kafka"):
     """A `headrace simulate factory` process."""
     headrace = str(Path(sys.executable).with_name("headrace"))

@@ -1,17 +1,14 @@
 """Operators' rules: applied by the command, in force in every worker without a restart, and never a wrong one."""
 
 import re
-import subprocess
-import sys
 from contextlib import suppress
-from pathlib import Path
 
 import httpx
 import pytest
 from confluent_kafka import Producer
 
 from schemas.catalog import ALERTS, RULES
-from tests.integration.line import Worker, simulate, wait
+from tests.integration.line import Worker, headrace, simulate, wait
 
 RULE = """domain: factory
 rules:
@@ -25,15 +22,13 @@ rules:
 
 
 @pytest.fixture
-def headrace(kafka, tmp_path):
-    """Runs the command as an operator does; a rule file's text is put in the place of `file`."""
+def rules(kafka, tmp_path):
+    """Runs `headrace rules`; a rule file's text is put in the place of `file`."""
 
     def run(*words, text=""):
         file = tmp_path / "rules.yaml"
         file.write_text(text)
-        command = [str(Path(sys.executable).with_name("headrace")), "rules", *(str(file) if word == "file" else word for word in words)]
-        done = subprocess.run(command, env=kafka.environment(COLUMNS="200"), capture_output=True, text=True, timeout=60, check=False)
-        return done.returncode, done.stdout + done.stderr
+        return headrace(kafka, "rules", *(file if word == "file" else word for word in words))
 
     return run
 
@@ -57,24 +52,24 @@ def alerts_of(topics, rule):
     return topics.frame(ALERTS).filter(rule=rule)["status"].to_list()
 
 
-def test_a_rule_comes_changes_and_goes_in_every_worker_without_a_restart(kafka, topics, headrace, tmp_path):
+def test_a_rule_comes_changes_and_goes_in_every_worker_without_a_restart(kafka, topics, rules, tmp_path):
     with Worker(kafka, tmp_path) as first, Worker(kafka, tmp_path) as second:
         for worker in (first, second):
             until(lambda worker=worker: "above-critical" in rules_of(worker), worker)
             worker.wait_for("lane_opened")
-        assert headrace("apply", "file", text=RULE.format(name="alive", raises="value > -1000")) == (0, "applied to factory: alive\n")
+        assert rules("apply", "file", text=RULE.format(name="alive", raises="value > -1000")) == (0, "applied to factory: alive\n")
         for worker in (first, second):
             until(lambda worker=worker: "alive" in rules_of(worker), worker)
         load(kafka)
         topics.wait_until_read(first)
         assert alerts_of(topics, "alive") == ["RAISED"] * 120
-        assert headrace("apply", "file", text=RULE.format(name="alive", raises="value > 100000"))[0] == 0
+        assert rules("apply", "file", text=RULE.format(name="alive", raises="value > 100000"))[0] == 0
         for worker in (first, second):
             until(lambda worker=worker: "100000" in rules_of(worker)["alive"]["raises"], worker)
-        code, table = headrace("list")
+        code, table = rules("list")
         assert code == 0
         assert {"above-critical", "critical-expected", "alive"} <= set(table.split())
-        assert headrace("retire", "factory", "alive")[0] == 0
+        assert rules("retire", "factory", "alive")[0] == 0
         for worker in (first, second):
             until(lambda worker=worker: rules_of(worker)["alive"]["retired"], worker)
         load(kafka)
@@ -82,20 +77,20 @@ def test_a_rule_comes_changes_and_goes_in_every_worker_without_a_restart(kafka, 
         assert sorted(alerts_of(topics, "alive")) == ["CLEARED"] * 120 + ["RAISED"] * 120
 
 
-def test_a_worker_that_starts_judges_its_first_batch_by_the_rules_applied(kafka, topics, headrace, tmp_path):
+def test_a_worker_that_starts_judges_its_first_batch_by_the_rules_applied(kafka, topics, rules, tmp_path):
     load(kafka)
-    assert headrace("apply", "file", text=RULE.format(name="alive", raises="value > -1000"))[0] == 0
+    assert rules("apply", "file", text=RULE.format(name="alive", raises="value > -1000"))[0] == 0
     with Worker(kafka, tmp_path) as worker:
         topics.wait_until_read(worker)
         assert worker.stop() == 0
     assert alerts_of(topics, "alive") == ["RAISED"] * 120
 
 
-def test_a_wrong_rule_is_refused_with_its_place_and_the_old_one_stays(kafka, topics, headrace, tmp_path):
+def test_a_wrong_rule_is_refused_with_its_place_and_the_old_one_stays(kafka, topics, rules, tmp_path):
     with Worker(kafka, tmp_path) as worker:
-        assert headrace("apply", "file", text=RULE.format(name="hot", raises="value > 1"))[0] == 0
+        assert rules("apply", "file", text=RULE.format(name="hot", raises="value > 1"))[0] == 0
         until(lambda: "hot" in rules_of(worker), worker)
-        code, told = headrace("apply", "file", text=RULE.format(name="hot", raises="valeu > 1"))
+        code, told = rules("apply", "file", text=RULE.format(name="hot", raises="valeu > 1"))
         assert code == 1
         assert "rules.yaml:5:13: raises: no column valeu" in told.replace("\n", "")
         for bad in (b"garbage", b"", None):
@@ -109,17 +104,17 @@ def test_a_wrong_rule_is_refused_with_its_place_and_the_old_one_stays(kafka, top
         assert worker.stop() == 0
 
 
-def test_retiring_a_rule_that_is_not_there_names_those_that_are(kafka, topics, headrace):
-    code, told = headrace("retire", "factory", "above-critcal")
+def test_retiring_a_rule_that_is_not_there_names_those_that_are(kafka, topics, rules):
+    code, told = rules("retire", "factory", "above-critcal")
     assert code == 2
     assert "above-critical" in told
 
 
-def test_a_rehearsal_says_what_would_have_been_raised_and_changes_nothing(kafka, topics, headrace):
+def test_a_rehearsal_says_what_would_have_been_raised_and_changes_nothing(kafka, topics, rules):
     load(kafka)
-    code, told = headrace("test", "file", text=RULE.format(name="alive", raises="value > -1000"))
+    code, told = rules("test", "file", text=RULE.format(name="alive", raises="value > -1000"))
     assert code == 0, told
     assert re.search(r"alive +120 +0 +0 +20 +\w+ of plant", told)
     assert sum(topics.ends(ALERTS.topic).values()) == sum(topics.ends(RULES.topic).values()) == 0
-    code, told = headrace("test", "--minutes", "0.1", "file", text=RULE.format(name="alive", raises="value > 1000000"))
+    code, told = rules("test", "--minutes", "0.1", "file", text=RULE.format(name="alive", raises="value > 1000000"))
     assert re.search(r"alive +0 +0 +0 +0", told)

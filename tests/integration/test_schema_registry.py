@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 import socket
 import threading
 from contextlib import contextmanager, suppress
@@ -12,11 +13,14 @@ import pytest
 from typer.testing import CliRunner
 
 import deploy.schemas_commands
+import deploy.schemas_history
 from schemas.catalog import CONTRACTS, Contract
+from schemas.changes import changes
 from schemas.codec import Codec
 from schemas.registry import Registry, RegistryDown, SchemaRefused
 from schemas.wire import decode, encode
 from streams.settings import settings
+from tests.unit.test_schemas_released import RELEASED
 
 OLD = {"id": "string", "value": "int"}
 NEW = {"id": "string", "value": "double", "place": ("string", "hall-1")}
@@ -34,13 +38,17 @@ class Draft(Contract):
         return Codec(self.text)
 
 
+def written(topic, text):
+    return Draft(topic=topic, key="id", partitions=1, retention_hours=1, sink="none", text=text)
+
+
 def draft(topic, fields):
     typed = [
         {"name": name, "type": kind[0], "default": kind[1]} if isinstance(kind, tuple) else {"name": name, "type": kind}
         for name, kind in fields.items()
     ]
     text = json.dumps({"type": "record", "name": "Reading", "fields": typed})
-    return Draft(topic=topic, key="id", partitions=1, retention_hours=1, sink="none", text=text)
+    return written(topic, text)
 
 
 @pytest.fixture
@@ -96,6 +104,26 @@ def test_a_registered_schema_is_read_back_by_its_id(registry, url, topic, tmp_pa
 
 def test_every_contract_of_the_catalogue_is_taken(registry):
     assert {name: registry.check(contract) for name, contract in CONTRACTS.items()} == {name: [] for name in CONTRACTS}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_the_registry_takes_the_schemas_of_today_after_those_of_the_last_release(registry, topic, name):
+    registry.register(written(topic, RELEASED[name].text))
+    assert registry.check(written(topic, CONTRACTS[name].codec.text)) == []
+
+
+def test_the_registry_and_the_command_call_the_same_changes_breaking(registry):
+    maybe, colour = ["null", "int"], {"type": "enum", "name": "Colour", "symbols": ["RED"]}
+    more = colour | {"symbols": ["RED", "GREEN"]}
+    steps = [("int", "double"), ("double", "int"), ("int", "string"), ("bytes", "string"), ("int", maybe), (maybe, "int"), (colour, more)]
+    steps += [(more, colour), ({"type": "map", "values": "int"}, {"type": "map", "values": "long"})]
+    pairs = [({"id": "string", "value": old}, {"id": "string", "value": new}) for old, new in steps]
+    pairs += [(OLD, NEW), (NEW, OLD), (OLD, BREAKING), (OLD, {"id": "string"}), ({"id": "string"}, OLD)]
+    for old, new in pairs:
+        was, now = (draft(f"test-{uuid4().hex}", fields) for fields in (old, new))
+        registry.register(was)
+        refused = registry.check(written(was.topic, now.text))
+        assert bool(refused) == any(change.breaks for change in changes(was.codec, now.codec)), (old, new)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +194,8 @@ def schemas_command(stack, tmp_path, monkeypatch):
     monkeypatch.setattr(settings(), "registry", stack.settings.registry)
 
     def run(*arguments, contracts):
-        monkeypatch.setattr(deploy.schemas_commands, "CONTRACTS", {contract.topic: contract for contract in contracts})
+        for module in (deploy.schemas_commands, deploy.schemas_history):
+            monkeypatch.setattr(module, "CONTRACTS", {contract.topic: contract for contract in contracts})
         return CliRunner().invoke(deploy.schemas_commands.app, arguments)
 
     return run
@@ -195,3 +224,30 @@ def test_the_command_names_the_topics_there_are(schemas_command, topic):
     unknown = schemas_command("check", "nonsense", contracts=[draft(topic, OLD)])
     assert unknown.exit_code == 2
     assert "no topic nonsense" in unknown.output
+
+
+def test_the_command_shows_what_differs_and_what_that_means(schemas_command, registry, topic):
+    registry.register(draft(topic, OLD))
+    assert "no difference" in schemas_command("diff", topic, contracts=[draft(topic, OLD)]).output
+    newer = schemas_command("diff", topic, contracts=[draft(topic, NEW)])
+    assert newer.exit_code == 0
+    assert "version 1 → this program's" in newer.output
+    assert re.search(r"value +int → double", newer.output)
+    assert re.search(r"place +added, string", newer.output)
+    broken = schemas_command("diff", f"{topic}-value", contracts=[draft(topic, BREAKING)])
+    assert broken.exit_code == 1
+    registry.register(draft(topic, NEW))
+    assert schemas_command("diff", topic, "--from", "1", "--to", "2", contracts=[draft(topic, OLD)]).exit_code == 0
+    absent = schemas_command("diff", topic, "--from", "7", contracts=[draft(topic, OLD)])
+    assert absent.exit_code == 2
+    assert "there are 1, 2" in absent.output
+
+
+def test_the_command_shows_how_a_schema_has_changed(schemas_command, registry, topic):
+    ids = [registry.register(draft(topic, fields)) for fields in (OLD, NEW)]
+    shown = schemas_command("history", topic, contracts=[draft(topic, NEW)])
+    assert shown.exit_code == 0
+    for line in (rf"1 +{ids[0]} +2 fields", rf"2 +{ids[1]} +value +int → double", r"place +added, string"):
+        assert re.search(line, shown.output)
+    unknown = draft(f"{topic}-other", OLD)
+    assert schemas_command("history", unknown.topic, contracts=[unknown]).exit_code == 2

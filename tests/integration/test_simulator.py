@@ -16,6 +16,7 @@ from schemas.registry import Registry
 from schemas.rejects import Reason
 from schemas.wire import decode
 from streams.mqtt import connect
+from streams.subscription import Arrival
 
 # What a worker rejects before it looks at the readings themselves, and what the gateway does.
 UNDECODABLE = {Reason.TOMBSTONE, Reason.BAD_MAGIC, Reason.UNKNOWN_SCHEMA, Reason.UNDECODABLE}
@@ -32,12 +33,16 @@ def truth_of(path):
     return counts, alerts
 
 
+def arrived(message):
+    return Arrival(0, message.mid, message.qos, message.topic, message.payload, message.properties.ContentType)
+
+
 @pytest.fixture
 def heard(stack):
-    """Topics and payloads of everything published for the factory."""
+    """Everything published for the factory."""
     messages = []
     client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
-    client.on_message = lambda _client, _data, message: messages.append((message.topic, message.payload))
+    client.on_message = lambda _client, _data, message: messages.append(arrived(message))
     client.on_connect = lambda *_: client.subscribe("factory/+/+/+", qos=1)
     client.on_subscribe = lambda *_: messages.append(None)
     connect(client, stack.settings.mqtt)
@@ -83,18 +88,21 @@ def test_at_full_speed_kafka_holds_what_the_truth_says(stack, tmp_path):
     assert raised <= set(frame.select("device_id", "sensor_type", "timestamp", "value").iter_rows())
 
 
-def test_over_mqtt_devices_publish_what_the_truth_says(stack, tmp_path, heard):
-    run = simulate(
-        stack, "--devices", 50, "--rate", 1000, "--for", 3, "--faults", "duplicates=0.02,garbage=0.05", "--truth", tmp_path / "truth"
-    )
+@pytest.mark.parametrize("formats", ["json", "protobuf,avro,json"])
+def test_over_mqtt_devices_publish_what_the_truth_says(stack, tmp_path, heard, formats):
+    faults = "duplicates=0.02,garbage=0.05"
+    run = simulate(stack, "--devices", 50, "--count", 3000, "--faults", faults, "--format", formats, "--truth", tmp_path / "truth")
     assert run.wait() == 0, run.stderr.read()
     counts, _ = truth_of(tmp_path / "truth")
     assert counts["good"] == 3000
     while len(heard) < counts["sent"]:
         time.sleep(0.01)
-    mapped = map_readings(*zip(*heard, strict=True))
+    schema_id = Registry(stack.settings.registry, tmp_path / "schemas").register(READINGS)
+    mapped = map_readings(heard, {schema_id: READINGS.codec})
     rejected = Counter(str(reject.reason) for reject in mapped.rejects)
-    assert rejected == {reason: count for reason, count in counts["rejects"].items() if reason in ("undecodable", "null-field")}
+    by_gateway = ("undecodable", "null-field", "bad-magic")
+    assert rejected == {reason: count for reason, count in counts["rejects"].items() if reason in by_gateway}
+    assert {message.content_type.removeprefix("application/") for message in heard} == set(formats.split(","))
     assert mapped.frame["device_id"].n_unique() == 50
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.factory.domain import FACTORY, RULES, prepare
+from agents.factory.domain import FACTORY, RULES
 from agents.factory.sensors import SENSORS
 from agents.rules import evaluate
 from agents.sieve import AHEAD_MS, EARLIEST_MS, LONGEST_DEVICE_ID
@@ -35,11 +35,10 @@ def named(device_id: str) -> dict[str, object]:
 
 
 def test_a_good_reading_keeps_its_columns_and_gets_its_subject_and_limits():
-    readings, rejects = prepare(records({}))
+    readings, rejects = FACTORY.sort_out(records({}))
     assert rejects == []
-    assert readings.rows(named=True) == [
-        GOOD | {"row": 0, "offset": 100, "arrival": ARRIVAL, "minimum": -40, "maximum": 200, "critical": 150, "subject": "temperature"}
-    ]
+    limits = {"minimum": -40, "maximum": 200, "critical": 150, "fast": 30}
+    assert readings.rows(named=True) == [GOOD | limits | {"row": 0, "offset": 100, "arrival": ARRIVAL, "subject": "temperature"}]
 
 
 @pytest.mark.parametrize(
@@ -70,13 +69,13 @@ def test_a_good_reading_keeps_its_columns_and_gets_its_subject_and_limits():
 )
 @pytest.mark.parametrize("neighbours", [0, 2])
 def test_an_unfit_reading_is_a_reject_with_its_reason_and_its_neighbours_are_readings(change, reason, detail, neighbours):
-    readings, rejects = prepare(records(*[{}] * neighbours, change, *[{}] * neighbours))
+    readings, rejects = FACTORY.sort_out(records(*[{}] * neighbours, change, *[{}] * neighbours))
     assert rejects == [Reject(neighbours, reason, detail)]
     assert readings["row"].to_list() == [row for row in range(2 * neighbours + 1) if row != neighbours]
 
 
 def test_what_was_found_first_counts_where_several_things_are_wrong():
-    _, rejects = prepare(
+    _, rejects = FACTORY.sort_out(
         records(
             {"key": b"x", "device_id": "", "sensor_type": "smell", "value": math.nan, "timestamp": 0},
             named("") | {"sensor_type": "smell", "value": math.nan, "timestamp": 0},
@@ -94,7 +93,7 @@ def test_a_reading_is_valid_from_minimum_to_maximum_and_critical_above_critical(
     below, above = math.nextafter(sensor.minimum, -math.inf), math.nextafter(sensor.maximum, math.inf)
     past_critical, cleared = math.nextafter(sensor.critical, math.inf), math.nextafter(0.95 * sensor.critical, -math.inf)
     values = [below, sensor.minimum, cleared, 0.95 * sensor.critical, sensor.critical, past_critical, sensor.maximum, above]
-    readings, rejects = prepare(records(*({"sensor_type": sensor.sensor_type, "value": value} for value in values)))
+    readings, rejects = FACTORY.sort_out(records(*({"sensor_type": sensor.sensor_type, "value": value} for value in values)))
     assert [(reject.row, reject.reason) for reject in rejects] == [(0, Reason.OUT_OF_RANGE), (7, Reason.OUT_OF_RANGE)]
     conditions = evaluate(RULES, readings)
     assert conditions["above-critical/raises"].to_list() == [False, False, False, False, True, True]
@@ -120,13 +119,13 @@ def test_no_rule_is_named_twice():
     "change", [{"timestamp": EARLIEST_MS}, {"timestamp": ARRIVAL + AHEAD_MS}, named("x" * 200), named("\x00"), named("🏭")]
 )
 def test_what_is_just_within_the_bounds_is_a_reading(change):
-    readings, rejects = prepare(records(change))
+    readings, rejects = FACTORY.sort_out(records(change))
     assert (readings.height, rejects) == (1, [])
 
 
 def test_no_records_are_no_readings_with_the_columns_of_readings():
-    assert prepare(records())[0].schema == prepare(records({}))[0].schema
-    assert prepare(records({"key": None}))[0].schema == prepare(records({}))[0].schema
+    assert FACTORY.sort_out(records())[0].schema == FACTORY.sort_out(records({}))[0].schema
+    assert FACTORY.sort_out(records({"key": None}))[0].schema == FACTORY.sort_out(records({}))[0].schema
 
 
 @given(
@@ -144,7 +143,7 @@ def test_no_records_are_no_readings_with_the_columns_of_readings():
     )
 )
 def test_every_record_is_a_reading_or_a_reject_and_both_keep_their_order(changes):
-    readings, rejects = prepare(records(*changes))
+    readings, rejects = FACTORY.sort_out(records(*changes))
     rows, rejected = readings["row"].to_list(), [reject.row for reject in rejects]
     assert rows == sorted(rows)
     assert rejected == sorted(rejected)

@@ -2,7 +2,8 @@ import polars as pl
 import pytest
 
 from agents.factory.domain import FACTORY
-from agents.rulebook import Row, RuleRefused, fit, parse, refused, stage, with_rows
+from agents.rowfile import Refused
+from agents.rulebook import Row, fit, parse, refused, stage, with_rows
 from agents.rules import Severity
 
 DOMAINS = {"factory": FACTORY}
@@ -33,7 +34,7 @@ def row(**changes):
 def problem(was, now):
     """Place and reason of the refusal of the file with a change."""
     assert was in FILE
-    with pytest.raises(RuleRefused) as refusal:
+    with pytest.raises(Refused) as refusal:
         parse(FILE.replace(was, now, 1), DOMAINS)
     return refusal.value.line, refusal.value.column, refusal.value.problem
 

@@ -17,7 +17,7 @@ def test_every_sensor_reports_once_a_second_in_order_of_event_time() -> None:
 
 
 def test_under_one_percent_are_invalid_and_all_of_those_are_marked() -> None:
-    judged = Readings(100, START_MS).some(0, 300).join(LIMITS, on="sensor_type", maintain_order="left")
+    judged = LIMITS.latest(Readings(100, START_MS).some(0, 300))
     measurable = judged.select(pl.col("value").is_between("minimum", "maximum")).to_series()
 
     assert measurable.equals(~judged["invalid"])

@@ -25,7 +25,7 @@ MIX = Faults(duplicates=0.1, disorder=0.1, late=0.05, garbage=0.1)
 
 
 def sent(rounds, faults=MIX, at_once=7, rejected=kafka_sink.REJECTED):
-    truth = Truth(FLEET, rejected)
+    truth = Truth(FLEET, {"avro": rejected})
     frames = []
     for frame in deliveries(SIGNALS, faults, truth, rounds, at_once, asyncio.Event()):
         truth.delivered(frame)
@@ -113,10 +113,21 @@ def test_sensors_that_wear_are_neither_doubled_nor_delayed():
     assert faults <= set(kafka_sink.REJECTED)
 
 
-@pytest.mark.parametrize("sink", [kafka_sink, mqtt_sink])
-def test_garbage_is_of_every_kind_the_sink_knows(sink):
-    records = inject(SIGNALS.readings(0, 20), Faults(garbage=1), tuple(sink.REJECTED), FLEET["wear_seconds"].is_null(), (1,))
-    assert set(records["fault"].drop_nulls()) == set(sink.REJECTED)
+@pytest.mark.parametrize("rejected", [kafka_sink.REJECTED, *mqtt_sink.REJECTED.values()])
+def test_garbage_is_of_every_kind_the_sink_knows(rejected):
+    records = inject(SIGNALS.readings(0, 20), Faults(garbage=1), tuple(rejected), FLEET["wear_seconds"].is_null(), (1,))
+    assert set(records["fault"].drop_nulls()) == set(rejected)
+
+
+def test_every_format_has_the_same_kinds_of_garbage():
+    assert {frozenset(rejected) for rejected in mqtt_sink.REJECTED.values()} == {frozenset(mqtt_sink.REJECTED["json"])}
+    assert mqtt_sink.REJECTED.keys() == mqtt_sink.CONTENT_TYPES.keys()
+
+
+def test_devices_write_in_the_formats_in_turn():
+    mixed = fleet(5, seed=1, formats=("json", "avro"))
+    by_device = mixed.select("device_id", "format").unique(maintain_order=True)
+    assert by_device["format"].to_list() == ["json", "avro", "json", "avro", "json"]
 
 
 def test_faults_are_read_from_text_and_unknown_ones_named():

@@ -5,6 +5,7 @@ import pytest
 from streams.metrics import CATALOGUE
 
 UNITS = {
+    "sensors",
     "records",
     "batches",
     "messages",

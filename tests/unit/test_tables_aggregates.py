@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.factory.sensors import SENSORS
-from tables.aggregates import SCALE_BITS, SCHEMA, measure, merge, result
+from tables.aggregates import GREATEST, SCALE_BITS, SCHEMA, measure, merge, result
 
-GREATEST = 2.0**13
 VALUES = st.floats(-GREATEST, GREATEST) | st.sampled_from([0.0, -0.0, GREATEST, -GREATEST, 2.0**-30, 5e-324])
 
 

@@ -1,0 +1,92 @@
+"""Files of operators: YAML with a domain and a list of rows, and the place of whatever is wrong in them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from agents.reading import Domain
+
+
+class Named(Protocol):
+    """A row; its name is there once in a file."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+
+Row = TypeVar("Row", bound=Named)
+
+
+class Refused(Exception):
+    """A file with a row that cannot be: where in the text (line and column from 1) and why."""
+
+    def __init__(self, line: int, column: int, problem: str) -> None:
+        super().__init__(f"line {line}, column {column}: {problem}")
+        self.line, self.column, self.problem = line, column, problem
+
+
+class Unfit(Exception):
+    """What is wrong with a field of a row, `offset` characters from its beginning."""
+
+    def __init__(self, field: str, problem: str, offset: int = 0) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field, self.offset = field, offset
+
+
+@dataclass(frozen=True)
+class RowFile(Generic[Row]):
+    """What a file says: rows of one domain."""
+
+    domain: str
+    rows: list[Row]
+
+
+def parse(text: str, name: str, domains: Mapping[str, Domain], read: Callable[[object, Domain], Row]) -> RowFile[Row]:
+    """Read a file of `domain` and a list called `name`, of which `read` makes rows. Raises Refused at the first that it does not take.
+
+    `read` raises pydantic's ValidationError, or Unfit.
+    """
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        found = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        raise Refused(mark.line + 1 if mark else 1, mark.column + 1 if mark else 1, str(error.problem)) from error
+    if not isinstance(found, dict) or found.keys() != {"domain", name} or not isinstance(found[name], list):
+        raise Refused(1, 1, f"a file has a domain and a list of {name}: see headrace {name} --help")
+    fields = _children(node)
+    domain = domains.get(found["domain"]) if isinstance(found["domain"], str) else None
+    if domain is None:
+        raise Refused(*_place(fields["domain"]), f"no domain {found['domain']!r}: there are {', '.join(domains)}")
+    rows: list[Row] = []
+    for value, at in zip(found[name], fields[name].value, strict=True):
+        row = _row(value, at, domain, read)
+        if row.name in {earlier.name for earlier in rows}:
+            raise Refused(*_place(at), f"{row.name} is there twice")
+        rows.append(row)
+    return RowFile(found["domain"], rows)
+
+
+def _row(value: object, at: yaml.Node, domain: Domain, read: Callable[[object, Domain], Row]) -> Row:
+    places = {name: _place(node) for name, node in _children(at).items()}
+    try:
+        return read(value, domain)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0]) if first["loc"] else ""
+        raise Refused(*places.get(field, _place(at)), f"{field}: {first['msg']}".lstrip(": ")) from error
+    except Unfit as unfit:
+        line, column = places.get(unfit.field, _place(at))
+        raise Refused(line, column + unfit.offset, str(unfit)) from unfit
+
+
+def _children(node: yaml.Node | None) -> dict[str, yaml.Node]:
+    return {key.value: value for key, value in node.value} if isinstance(node, yaml.MappingNode) else {}
+
+
+def _place(node: yaml.Node) -> tuple[int, int]:
+    quoted = isinstance(node, yaml.ScalarNode) and node.style in ("'", '"')
+    return node.start_mark.line + 1, node.start_mark.column + 1 + quoted

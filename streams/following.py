@@ -1,0 +1,62 @@
+"""A topic of operators in a running worker: it reads all of it before its first batch, and follows it from then on, without a group."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import polars as pl
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from mode import Service
+
+from schemas.catalog import Contract
+from schemas.rejects import Reject
+from schemas.wire import decode
+from streams.assembly import App
+from streams.batches import BATCH_TOPICS
+from streams.settings import settings
+
+# How long a look for changes may wait at the broker.
+POLL_MS: Final = 500
+
+Take = Callable[[pl.DataFrame, Sequence[Reject]], None]
+
+
+class Following(Service):
+    """Hands on what comes in a topic of one partition: records, in their order, and rejects."""
+
+    def __init__(self, app: App, contract: Contract, take: Take) -> None:
+        """Run with `app`, before it reads anything else."""
+        super().__init__()
+        self.app, self._contract, self._hand_on = app, contract, take
+        app.prerequisites.append(self)
+        # for every consumer of the process: the warehouse stores the same topic
+        BATCH_TOPICS.declare(contract.topic)
+
+    async def on_start(self) -> None:
+        """Read what is there. Waits for Kafka and the registry."""
+        self._consumer = AIOKafkaConsumer(bootstrap_servers=settings().kafka, enable_auto_commit=False, fetch_max_wait_ms=POLL_MS)
+        await self._consumer.start()
+        everything = TopicPartition(self._contract.topic, 0)
+        self._consumer.assign([everything])
+        await self._consumer.seek_to_beginning(everything)
+        end = (await self._consumer.end_offsets([everything]))[everything]
+        while await self._consumer.position(everything) < end:
+            await self._take()
+
+    async def on_stop(self) -> None:
+        """Disconnect."""
+        await self._consumer.stop()
+
+    @Service.task
+    async def _follow(self) -> None:
+        while not self.should_stop:
+            await self._take()
+
+    async def _take(self) -> None:
+        found = await self._consumer.getmany(timeout_ms=POLL_MS)
+        values = [value for batches in found.values() for batch in batches for value in batch.values]
+        if not values:
+            return
+        writers = self.app.writers
+        while (decoded := decode(values, self._contract.codec, writers.known, writers.missing)).unknown:
+            await writers.fetch(decoded.unknown)
+        self._hand_on(decoded.frame, decoded.rejects)

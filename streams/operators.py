@@ -1,0 +1,85 @@
+"""What operators say, for those who are not workers: what is in a topic of one partition, and more into it."""
+
+import getpass
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final, cast
+
+import polars as pl
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from pydantic import BaseModel
+
+from agents.limits import Limits, refused
+from agents.reading import Domain
+from schemas.catalog import SENSORS, Contract
+from schemas.registry import Registry
+from schemas.wire import decode, encode
+from streams.producer import Producer
+from streams.settings import settings
+
+TIMEOUT_SECONDS: Final = 10
+
+
+def latest(contract: Contract) -> pl.DataFrame:
+    """The latest record of each key, columns of the contract's schema. Raises KafkaException, RegistryDown."""
+    return records(contract).unique(contract.key, keep="last", maintain_order=True)
+
+
+def records(contract: Contract) -> pl.DataFrame:
+    """Every record that is there, in the order they were applied in. Raises KafkaException, RegistryDown."""
+    registry = Registry(settings().registry, settings().data / "schemas")
+    writers = {registry.register(contract): contract.codec}
+    options = {"enable.auto.commit": False, "enable.partition.eof": True, "log_level": 0}
+    consumer = Consumer({"bootstrap.servers": settings().kafka, "group.id": "headrace-operators", **options})
+    values: list[bytes | None] = []
+    try:
+        consumer.list_topics(contract.topic, timeout=TIMEOUT_SECONDS)  # says so if Kafka is away, where reading would wait
+        consumer.assign([TopicPartition(contract.topic, 0, OFFSET_BEGINNING)])
+        while True:
+            message = consumer.poll(TIMEOUT_SECONDS)
+            if message is None:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # its public name
+            if (error := message.error()) is None:
+                values.append(message.value())
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                break
+            else:
+                raise KafkaException(error)
+    finally:
+        consumer.close()
+    return decode(values, contract.codec, writers).frame.drop("row")
+
+
+def with_sensor_types(domain: Domain) -> Domain:
+    """The domain with the sensor types operators applied. Raises KafkaException, RegistryDown."""
+    if domain.limits is None:
+        return domain
+    applied = list(records(SENSORS).filter(domain=domain.name).iter_rows(named=True))
+    return replace(domain, limits=Limits(domain.limits.sensors, [record for record in applied if not refused(record)]))
+
+
+async def apply(contract: Contract, domain: str, rows: Sequence[BaseModel], **stamp: int) -> None:
+    """Write rows, each of which has a name, and `stamp`, by whom and when; return when Kafka has them.
+
+    Raises DeliveryFailed, RegistryDown.
+    """
+    registry = Registry(settings().registry, settings().data / "schemas")
+    schema_id = registry.register(contract)
+    key = cast(str, contract.key)
+    said: dict[str, Any] = {"domain": domain, "applied_at": now_ms(), "applied_by": f"{getpass.getuser()}@{socket.gethostname()}", **stamp}
+    fields = [row.model_dump(mode="json") for row in rows]
+    records = pl.DataFrame([{key: f"{domain}/{row['name']}", **row, **said} for row in fields])
+    values: list[bytes | None] = [*encode(contract.codec, schema_id, records.select(list(contract.codec.columns or ())))]
+    producer = Producer(settings().kafka, delivery_seconds=TIMEOUT_SECONDS)
+    try:
+        await producer.send_batch(contract.topic, records[key].cast(pl.Binary).to_list(), values)
+        await producer.flush()
+    finally:
+        await producer.close()
+
+
+def now_ms() -> int:
+    """The time by this machine's clock."""
+    return int(time.time() * 1000)

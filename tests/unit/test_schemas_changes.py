@@ -1,0 +1,111 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.catalog import CONTRACTS
+from schemas.changes import changes, unreadable
+from schemas.codec import Codec
+
+ID = {"name": "id", "type": "string"}
+VALUE = {"name": "value", "type": "int"}
+COLOURS = {"type": "enum", "name": "Colour", "symbols": ["RED", "GREEN"]}
+
+
+def codec(*fields, name="Reading"):
+    return Codec(json.dumps({"type": "record", "name": name, "fields": list(fields)}))
+
+
+def changed(old, new):
+    """What, meaning and whether it breaks, of the one change of a field."""
+    (change,) = changes(codec(ID, *old), codec(ID, *new))
+    return change.what, change.means, change.breaks
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_a_schema_does_not_differ_from_itself(name):
+    assert changes(CONTRACTS[name].codec, CONTRACTS[name].codec) == []
+
+
+def test_a_field_added_with_a_default_is_read_with_it():
+    what, means, breaks = changed([], [{"name": "plant", "type": ["null", "string"], "default": None}])
+    assert (what, breaks) == ("added, null or string", False)
+    assert "older records are read with null" in means
+
+
+def test_a_field_added_without_a_default_breaks():
+    assert changed([], [VALUE])[2]
+
+
+def test_a_dropped_field_says_what_older_readers_make_of_it():
+    assert "bring readers up to date before writers" in changed([VALUE], [])[1]
+    assert "older readers read newer records with 7" in changed([VALUE | {"default": 7}], [])[1]
+    assert not changed([VALUE], [])[2]
+
+
+def test_a_type_may_widen_and_not_narrow():
+    assert changed([VALUE], [VALUE | {"type": "double"}])[::2] == ("int → double", False)
+    assert changed([VALUE | {"type": "double"}], [VALUE])[::2] == ("double → int", True)
+
+
+def test_a_default_changes_what_is_read_and_nothing_breaks():
+    assert changed([VALUE | {"default": 1}], [VALUE | {"default": 2}])[::2] == ("default 1 → 2", False)
+
+
+def test_another_unit_breaks():
+    unit = {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}}
+    assert changed([unit], [{"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}}])[2]
+
+
+def test_a_field_number_of_protobuf_comes_and_never_changes():
+    assert not changed([VALUE], [VALUE | {"field_number": 3}])[2]
+    assert changed([VALUE | {"field_number": 3}], [VALUE | {"field_number": 4}])[2]
+    assert changed([VALUE | {"field_number": 3}], [VALUE])[2]
+
+
+def test_another_name_of_the_record_and_a_schema_that_reads_nothing_break():
+    assert [change.breaks for change in changes(codec(ID), codec(ID, name="Other"))] == [True]
+    assert [change.breaks for change in changes(codec(ID), Codec('"string"'))] == [True]
+
+
+@pytest.mark.parametrize(
+    ("wrote", "reads", "misread"),
+    [
+        ("int", "long", False),
+        ("long", "int", True),
+        ("string", "bytes", False),
+        ("bytes", "string", False),
+        ("int", ["null", "long"], False),
+        (["null", "int"], "int", True),
+        (["null", "int"], ["long", "null"], False),
+        ({"type": "array", "items": "int"}, {"type": "array", "items": "double"}, False),
+        ({"type": "map", "values": "string"}, {"type": "map", "values": "int"}, True),
+        ({"type": "map", "values": "string"}, {"type": "array", "items": "string"}, True),
+        (COLOURS, COLOURS | {"symbols": ["GREEN", "RED", "BLUE"]}, False),
+        (COLOURS, COLOURS | {"symbols": ["RED"]}, True),
+        (COLOURS, COLOURS | {"symbols": ["RED"], "default": "RED"}, False),
+        ({"type": "fixed", "name": "F", "size": 2}, {"type": "fixed", "name": "F", "size": 3}, True),
+        ({"type": "record", "name": "P", "fields": [ID]}, {"type": "record", "name": "P", "fields": [ID, VALUE]}, True),
+        ({"type": "record", "name": "P", "fields": [ID, VALUE]}, {"type": "record", "name": "P", "fields": [ID]}, False),
+    ],
+)
+def test_what_a_type_can_be_read_as(wrote, reads, misread):
+    assert unreadable(wrote, reads) is misread
+
+
+types = st.recursive(
+    st.sampled_from(["null", "boolean", "int", "long", "float", "double", "string", "bytes"]),
+    lambda inner: st.one_of(
+        inner.map(lambda node: {"type": "array", "items": node}), inner.map(lambda node: {"type": "map", "values": node})
+    ),
+    max_leaves=3,
+)
+
+
+@given(types)
+def test_every_type_reads_itself_and_as_one_that_may_be_null(node):
+    assert not unreadable(node, node)
+    if node != "null":
+        assert not unreadable(node, ["null", node])
+        assert unreadable(["null", node], node)
