@@ -1,5 +1,6 @@
 """A production line upgraded in mid-run: a newer schema and a new sensor type flow on, and no worker is started again."""
 
+import itertools
 import json
 import time
 from contextlib import closing, suppress
@@ -8,7 +9,7 @@ import httpx
 import polars as pl
 from confluent_kafka import Producer
 
-from schemas.catalog import ALERTS, DEAD_LETTERS, READINGS
+from schemas.catalog import ALERTS, DEAD_LETTERS, READINGS, SENSORS
 from schemas.codec import Codec
 from schemas.registry import Registry
 from schemas.wire import encode
@@ -26,6 +27,7 @@ sensors:
 """
 DEVICES = 20
 EACH = 100
+STARTS = itertools.count(int(time.time() * 1000), DEVICES * EACH)
 
 
 def newer():
@@ -41,7 +43,7 @@ def register(kafka, codec):
 
 
 def produce(kafka, codec, schema_id, sensor, value):
-    """A hundred readings of each of the machines, of one sensor, up to now."""
+    """A hundred readings of each of the machines, of one sensor; each has a millisecond of its own."""
     count = DEVICES * EACH
     number = pl.int_range(count, eager=True)
     frame = pl.DataFrame(
@@ -49,7 +51,7 @@ def produce(kafka, codec, schema_id, sensor, value):
             "device_id": pl.select(pl.format("press-{}", number % DEVICES)).to_series(),
             "sensor_type": pl.repeat(sensor, count, eager=True),
             "value": pl.repeat(value, count, dtype=pl.Float64, eager=True) + number / count,
-            "timestamp": int(time.time() * 1000) - count + number,
+            "timestamp": next(STARTS) + number,
             "location": pl.repeat("hall-1", count, eager=True),
             "metadata": pl.Series([{"shift": "early"}] * count, dtype=READINGS.codec.columns["metadata"]),
             "plant": pl.repeat("plant-1", count, eager=True),
@@ -114,10 +116,18 @@ def test_a_line_upgraded_in_mid_run_flows_on_without_a_restart(kafka, topics, tm
         alerts = topics.frame(ALERTS).filter(rule="above-critical", subject="flow")
         assert alerts["status"].to_list() == ["RAISED"] * DEVICES
 
+        # taken back, it is known no longer
+        assert "flow" in headrace(kafka, "sensors", "list")[1]
+        assert headrace(kafka, "sensors", "retire", "factory", "flow")[0] == 0
+        assert headrace(kafka, "sensors", "retire", "factory", "smell")[0] == 2
+        for worker in workers:
+            known(worker, "flow", retired=True)
+        stored.wait_until_read(warehouse, SENSORS.topic)
+
         assert [worker.stop() for worker in workers] == [0, 0]
     with closing(ClickHouse(kafka.clickhouse, kafka.data / "clickhouse")) as clickhouse:
         rows = dict(clickhouse.query("SELECT sensor_type, count() FROM readings FINAL GROUP BY 1").iter_rows())
         assert rows == {"temperature": 3 * DEVICES * EACH, "flow": DEVICES * EACH}
         assert sum(rows.values()) == sent
-        (kept,) = clickhouse.query("SELECT name, maximum FROM sensors FINAL").iter_rows()
-        assert kept == ("flow", 400.0)
+        audit = clickhouse.query("SELECT name, maximum, retired FROM sensors FINAL ORDER BY in_force_at").rows()
+        assert audit[0] == ("flow", 400.0, False)

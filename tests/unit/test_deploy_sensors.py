@@ -1,0 +1,36 @@
+import pytest
+from typer.testing import CliRunner
+
+from deploy.sensors_commands import app
+
+FILE = """domain: factory
+sensors:
+  - name: flow
+    unit: l/min
+    minimum: 0
+    maximum: 400
+    critical: 350
+    fast: 80
+"""
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "place", "problem"),
+    [
+        ("critical: 350", "critical: 450", "3:5", "critical 450 is not above minimum 0 and up to maximum 400"),
+        ("maximum: 400", "maximum: 40000", "6:14", "less than or equal to 8192"),
+        ("fast: 80", "fast: quick", "8:11", "fast"),
+        ("name: flow", "name: Flow Rate", "3:11", "name"),
+        ("    fast: 80\n", "", "3:5", "fast: Field required"),
+        ("domain: factory", "domain: farm", "1:9", "no domain 'farm'"),
+        ("sensors:", "sensor:", "1:1", "headrace sensors --help"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_place_before_anything_is_asked_of_kafka(tmp_path, was, now, place, problem):
+    assert was in FILE
+    file = tmp_path / "sensors.yaml"
+    file.write_text(FILE.replace(was, now))
+    refused = CliRunner().invoke(app, ["apply", str(file)])
+    assert refused.exit_code == 1
+    assert f"{file}:{place}: " in refused.output
+    assert problem in refused.output
