@@ -69,6 +69,7 @@ FACTORY: Final = Board(
                 ),
                 of("headrace_unjudged_panes_total", "Panes not judged in an hour", thresholds=above(critical=1)),
                 of("headrace_refused_rules_total", "Rules refused in an hour", thresholds=above(critical=1)),
+                of("headrace_refused_sensors_total", "Sensor types refused in an hour", thresholds=above(critical=1)),
             ),
         ),
         Row(
