@@ -8,7 +8,7 @@ g      ?= factory
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-quick bench-prediction bench-queries bench-recovery chaos dashboards release-schemas up down worker
+.PHONY: help demo test check bench bench-quick bench-prediction bench-queries bench-recovery bench-closed-loop chaos dashboards release-schemas up down worker
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ release-schemas: ## Freeze the schemas as those of this version: CI then holds l
 	@test ! -e schemas/released/$(VERSION) || { echo "$(VERSION) is released: raise the version in pyproject.toml first"; exit 1; }
 	mkdir -p schemas/released/$(VERSION)
 	cp schemas/avro/*.avsc schemas/released/$(VERSION)
+
+bench-closed-loop: $(READY) ## Measure the time from a critical reading to the command at the machine
+	$(BIN)/python -m bench.closed_loop
 
 up: $(READY) ## Start Kafka, schema registry and MQTT broker in the background
 	$(BIN)/headrace up

@@ -82,6 +82,7 @@ STOCK_FAUST: Final = Job(
     ("bench-stock-faust-alerts", "bench-stock-faust-dead-letters"),
 )
 QUIX: Final = Job("quix streams", QUIX_GROUP, quix)
+GATEWAY: Final = Job("gateway", "gateway", faust_worker("streams.gateway"))
 WAREHOUSE: Final = Job("warehouse", "warehouse", faust_worker("streams.warehouse"))
 
 

@@ -72,11 +72,16 @@ def avro_long(number: int) -> bytes:
     return out.getvalue()
 
 
-def pace(load: Load) -> pl.DataFrame:
-    """Send it all. Returns the critical readings, one a row: device_id, sensor_type, timestamp (ms), due and sent (Unix seconds)."""
+def sensors(load: Load) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """A fleet of as many sensors as there are records a second, and in which order they report (channel, sent_at, fault)."""
     channels = fleet(-(-load.rate // len(SENSORS)), SEED)
     moments = Signals(channels, SEED, int(load.start * 1000), PERIOD_MS).readings(0, 1).head(load.rate)
-    sent = moments.select("channel", sent_at="timestamp", fault=pl.lit(None, pl.String))
+    return channels, moments.select("channel", sent_at="timestamp", fault=pl.lit(None, pl.String))
+
+
+def pace(load: Load) -> pl.DataFrame:
+    """Send it all. Returns the critical readings, one a row: device_id, sensor_type, timestamp (ms), due and sent (Unix seconds)."""
+    channels, sent = sensors(load)
     in_turn = channels[sent["channel"]]
     normal = bodies(load.schema_id, channels, sent.with_columns(in_turn["value"]))
     critical = bodies(load.schema_id, channels, sent.with_columns(value=(in_turn["critical"] + in_turn["maximum"]) / 2))

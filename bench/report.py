@@ -109,7 +109,7 @@ ten-minute windows. Resident memory of the worker, in MiB:
 
 ![memory](memory.svg)
 """
-    (folder / "RESULTS.md").write_text(text + _foresight(folder) + _answers() + _recovery())
+    (folder / "RESULTS.md").write_text(text + _foresight(folder) + _answers() + _recovery() + _closed_loop())
 
 
 def _foresight(folder: Path) -> str:
@@ -175,6 +175,20 @@ and to commit the first checkpoint, which writes all of the state anew.
 {taken["rebuild_s"]:.2g} s to build, {taken["checkpoint_s"]:.2g} s to checkpoint. The start does not depend on the state.
 
 {_table(pl.DataFrame(rows))}
+"""
+
+
+def _closed_loop() -> str:
+    """The section on what `python -m bench.closed_loop` measured last."""
+    found = orjson.loads((RESULTS / "closed_loop.json").read_bytes())
+    return f"""
+## Closed loop
+
+Written by `make bench-closed-loop`. From the time a critical vibration was due to leave to the arrival of the command to stop at the
+machine over MQTT, after warm-up, in milliseconds; open loop as above. Generator, Kafka, registry, factory worker, gateway, Mosquitto and
+the machines, which acknowledge every command, share one machine. Readings enter at Kafka, or over MQTT as from machines.
+
+{_table(pl.DataFrame(found["rows"]))}
 """
 
 

@@ -3,10 +3,11 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
+from confluent_kafka import Message
 
 # 20,000 readings are 15–30 ms of work: the bound on what one batch adds to another partition's latency.
 MAX_RECORDS: Final = 20_000
@@ -49,6 +50,13 @@ class Batch:
         first, last = records[0].offset, records[-1].offset
         # only a compacted topic has gaps
         self.offsets += range(first, last + 1) if last - first + 1 == len(records) else [r.offset for r in records]
+
+    def append(self, message: Message) -> None:
+        """Append a record of librdkafka's."""
+        self.keys.append(message.key())
+        self.values.append(message.value())
+        self.timestamps.append(message.timestamp()[1])
+        self.offsets.append(cast(int, message.offset()))
 
     def release(self) -> None:
         """Let go of the records: a batch waits for its acknowledgement by its message's offset alone."""

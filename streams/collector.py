@@ -9,6 +9,7 @@ from streams.metrics import Sample
 
 if TYPE_CHECKING:
     from streams.assembly import App
+    from streams.dispatch import Dispatching
     from streams.ingest import Ingest
     from streams.lane import Lane
     from streams.sinking import Sinking
@@ -71,9 +72,18 @@ def of_watching(watching: "Watching") -> Iterator[Sample]:
 
 
 def of_ingest(ingest: "Ingest") -> Iterator[Sample]:
-    """The gateway's messages."""
-    for outcome, messages in {"received": ingest.received, "produced": ingest.produced, "rejected": ingest.rejected}.items():
-        yield Sample("headrace_gateway_messages_total", (outcome,), messages)
+    """The gateway's messages, and the machines' answers among them."""
+    messages = {"received": ingest.received, "produced": ingest.produced, "rejected": ingest.rejected, "own": ingest.own}
+    for outcome, count in (messages | {"answers": ingest.answers.total()}).items():
+        yield Sample("headrace_gateway_messages_total", (outcome,), count)
+    for status, answers in ingest.answers.items():
+        yield Sample("headrace_commands_total", (status.lower(),), answers)
+
+
+def of_dispatching(dispatching: "Dispatching") -> Iterator[Sample]:
+    """What became of commands."""
+    for outcome, commands in dispatching.counts.items():
+        yield Sample("headrace_commands_total", (outcome,), commands)
 
 
 def of_sinking(sinking: "Sinking") -> Iterator[Sample]:

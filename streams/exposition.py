@@ -38,6 +38,10 @@ class Metrics:
         self._histograms["headrace_checkpoint_bytes"].labels(domain).observe(size)
         self._histograms["headrace_checkpoint_seconds"].labels(domain).observe(seconds)
 
+    def command(self, domain: str, seconds: float) -> None:
+        """A command was dispatched so long after the measurement that called for it."""
+        self._histograms["headrace_command_seconds"].labels(domain).observe(seconds)
+
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         """The families of all counters and gauges, as prometheus-client asks for them; one without samples says it has none."""
         families = {

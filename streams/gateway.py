@@ -1,23 +1,28 @@
-"""`faust -A streams.gateway worker`: what devices publish over MQTT in, sensor readings out."""
+"""`faust -A streams.gateway worker`: what devices publish over MQTT in, sensor readings out; commands in, to the machines."""
 
 from typing import Final
 
+from agents.gateway.answers import ANSWERS
 from agents.gateway.readings import SUBSCRIPTION
-from schemas.catalog import READINGS
+from schemas.catalog import COMMAND_EVENTS, COMMANDS, READINGS
 from streams.assembly import App
+from streams.dispatch import Dispatching
+from streams.inbox import Inbox
 from streams.ingest import Ingest
+from streams.publisher import Publisher
 from streams.settings import settings
 from streams.subscription import Session
 from streams.web import State
 
 GROUP: Final = "gateway"
 
-app = App("gateway", web_port=6068, reads=[], writes=[READINGS])
-app.producer_only = True  # consumes nothing from Kafka: no group to join, no assignment to wait for
+app = App("gateway", web_port=6068, reads=[COMMANDS], writes=[READINGS, COMMAND_EVENTS])
+app.producer_only = True  # Faust consumes nothing: it has no group to join, no assignment to wait for
 
 # The broker knows a gateway by its name: with another one it would keep the messages for a gateway that never comes back.
 session = Session(settings().mqtt, f"gateway-{settings().instance or '0'}", SUBSCRIPTION, GROUP)
 ingest = Ingest(app, session)
+dispatching = Dispatching(app, Inbox(settings().kafka, COMMANDS, GROUP), Publisher(settings().mqtt, ANSWERS))
 
 
 def mqtt() -> State:
@@ -25,4 +30,9 @@ def mqtt() -> State:
     return State(session.subscribed, {"client_id": session.client_id, "received": ingest.received})
 
 
-app.checks["mqtt"] = mqtt
+def commands() -> State:
+    """Whether commands can reach machines."""
+    return State(dispatching.publisher.connected.is_set(), {"unsettled": dispatching.inbox.unsettled})
+
+
+app.checks |= {"mqtt": mqtt, "commands": commands}

@@ -1,7 +1,8 @@
-"""From MQTT into Kafka, a batch at a time: a message is acknowledged when Kafka has it, as a reading or as a dead letter."""
+"""From MQTT into Kafka, a batch at a time: a message is acknowledged when Kafka has it, as a reading, an answer or a dead letter."""
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence, Set
 from contextlib import suppress
 from functools import partial
@@ -10,11 +11,14 @@ from typing import Final
 import polars as pl
 from mode import Service
 
+from agents.gateway.answers import is_answer, map_answers
+from agents.gateway.commands import is_command
 from agents.gateway.readings import MAX_PAYLOAD_BYTES, map_readings
-from schemas.catalog import DEAD_LETTERS, READINGS
+from schemas.catalog import COMMAND_EVENTS, DEAD_LETTERS, READINGS
 from schemas.rejects import Reject
 from streams.assembly import App
 from streams.collector import of_ingest
+from streams.settings import settings
 from streams.subscription import Arrival, Session
 
 # How long stopping waits for Kafka to take the batch in hand, so that it does not come a second time after the next start.
@@ -22,11 +26,11 @@ STOP_SECONDS: Final = 5
 
 
 class Ingest(Service):
-    """Carries one session's messages to `factory.readings`, what is no reading to `dead-letters`.
+    """Carries one session's messages to `factory.readings`, machines' answers to `command-events`, what is neither to `dead-letters`.
 
     One batch at a time: while Kafka takes one the next gathers, and when Kafka is away the broker keeps what the session's receive
     maximum does not let through. Those of a schema that the registry has yet to tell wait apart. `received` = `produced` + `rejected`
-    + those of the batch in hand + those that wait.
+    + all `answers` + `own` + those of the batch in hand + those that wait.
     """
 
     def __init__(self, app: App, session: Session) -> None:
@@ -38,6 +42,10 @@ class Ingest(Service):
         self.received = 0
         self.produced = 0
         self.rejected = 0
+        self.answers: Counter[str] = Counter()
+        """By status."""
+        self.own = 0
+        """Commands the gateway published: a shared subscription brings them back, too."""
         app.services.append(self)
         app.metrics.sources.append(partial(of_ingest, self))
 
@@ -59,18 +67,24 @@ class Ingest(Service):
             await self._take(arrivals)
 
     async def _take(self, arrivals: Sequence[Arrival]) -> None:
+        answers = [arrival for arrival in arrivals if is_answer(arrival.topic)]
+        readings = [arrival for arrival in arrivals if not (is_answer(arrival.topic) or is_command(arrival.topic))]
         async with self._in_hand:
-            mapped = map_readings(arrivals, self.app.writers.known, self.app.writers.missing)
+            mapped = map_readings(readings, self.app.writers.known, self.app.writers.missing)
+            audit, wrong = map_answers(answers, settings().tenant, _now_ms())
+            waiting = [readings[row] for row in mapped.waiting]
             await self.app.send_frame(READINGS, mapped.frame)
-            if mapped.rejects:
-                letters = dead_letters(arrivals, mapped.rejects, now_ms=int(time.time() * 1000))
-                await self.app.send_frame(DEAD_LETTERS, letters, [None] * letters.height)
+            await self.app.send_frame(COMMAND_EVENTS, audit)
+            await self._dead_letter(readings, mapped.rejects)
+            await self._dead_letter(answers, wrong)
             await self.app.bulk.flush()
-            self.rejected += len(mapped.rejects)
             self.produced += mapped.frame.height
-            self.session.acknowledge([arrivals[row] for row in {*range(len(arrivals))}.difference(mapped.waiting)])
-        if mapped.waiting:
-            self.add_future(self._take_later([arrivals[row] for row in mapped.waiting], mapped.unknown))
+            self.answers.update(audit["status"])
+            self.rejected += len(mapped.rejects) + len(wrong)
+            self.own += len(arrivals) - len(readings) - len(answers)
+            self.session.acknowledge([arrival for arrival in arrivals if arrival not in waiting])
+        if waiting:
+            self.add_future(self._take_later(waiting, mapped.unknown))
 
     async def _take_later(self, waiting: Sequence[Arrival], unknown: Set[int]) -> None:
         """Take messages when their schemas are known, however long the registry is away; others go on meanwhile."""
@@ -80,6 +94,15 @@ class Ingest(Service):
         self.received -= len(waiting) - len(pending)
         if pending:
             await self._take(pending)
+
+    async def _dead_letter(self, arrivals: Sequence[Arrival], rejects: Sequence[Reject]) -> None:
+        if rejects:
+            letters = dead_letters(arrivals, rejects, _now_ms())
+            await self.app.send_frame(DEAD_LETTERS, letters, [None] * letters.height)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
 
 
 def dead_letters(arrivals: Sequence[Arrival], rejects: Sequence[Reject], now_ms: int) -> pl.DataFrame:

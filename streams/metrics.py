@@ -245,8 +245,24 @@ CATALOGUE: Final = (
         "headrace_gateway_messages_total",
         "counter",
         ("outcome",),
-        "Messages from devices since the start, by what became of them: received = produced + rejected + those in hand.",
+        "Messages since the start, by what became of them: received = produced + rejected + answers + own commands + those in hand.",
         "Rejected: devices that send what maps to nothing; see the dead letters.",
+    ),
+    Metric(
+        "headrace_commands_total",
+        "counter",
+        ("outcome",),
+        "Commands since the start, by what became of them (agents/gateway/commands.py): one that is dispatched is acknowledged, failed or "
+        "unanswered, too.",
+        "Expired: the gateway or the MQTT broker was away. Unaddressed: devices whose plant is not known. Unanswered: machines are off.",
+    ),
+    Metric(
+        "headrace_command_seconds",
+        "histogram",
+        ("domain",),
+        "Time from a measurement, by the machine's clock, to the MQTT broker having the command it called for.",
+        "Above 0.05: see headrace_batch_seconds and headrace_consumer_lag_records of the domain's worker, and the machines' clocks.",
+        _SECONDS,
     ),
     Metric(
         "headrace_warehouse_records_total",

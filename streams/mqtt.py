@@ -1,5 +1,6 @@
 """Connecting to an MQTT broker: MQTT 5, and 3.1.1 where the broker refuses 5."""
 
+import socket
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -24,8 +25,14 @@ def connect(client: Client, url: str, **options: Any) -> None:  # noqa: ANN401
         client.tls_set()
     if address.username is not None:
         client.username_pw_set(address.username, address.password)
+    client.on_socket_open = _send_at_once
     client.connect_async(address.hostname, address.port or (8883 if address.scheme == "mqtts" else 1883), keepalive=30, **options)
     client.loop_start()
+
+
+def _send_at_once(_client: Client, _data: object, sock: Any) -> None:  # noqa: ANN401  # a socket or what TLS makes of it
+    """A command must not wait 40 ms for the broker's kernel to confirm an acknowledgement that was sent before it."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def version_probe(dial: Callable[[MQTTProtocolVersion], None]) -> Client:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final
 
 import polars as pl
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -69,8 +69,5 @@ def _batch(topic: str, partition: int, messages: list[Message]) -> Batch:
             if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public name
                 continue
             raise KafkaException(error)
-        batch.keys.append(message.key())
-        batch.values.append(message.value())
-        batch.timestamps.append(message.timestamp()[1])
-        batch.offsets.append(cast(int, message.offset()))
+        batch.append(message)
     return batch

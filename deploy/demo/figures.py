@@ -27,7 +27,7 @@ class Figures:
 
     at: float = field(default_factory=time.monotonic)
     gateway: Mapping[str, int] = field(default_factory=dict)
-    """Messages by outcome since the gateway's start: received = produced + rejected."""
+    """Messages by outcome since the gateway's start: received = all others."""
     ledger: Mapping[str, int] = field(default_factory=dict)
     """Readings by outcome since ever: received = accepted + duplicate + late + all rejected."""
     warehouse: Mapping[str, int] = field(default_factory=dict)

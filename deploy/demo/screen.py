@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy.demo.figures import Feed, Figures
-from schemas.catalog import ALERTS, DEAD_LETTERS, LATE, READINGS, WINDOWS
+from schemas.catalog import ALERTS, COMMAND_EVENTS, COMMANDS, DEAD_LETTERS, LATE, READINGS, WINDOWS
 
 BARS: Final = " ▁▂▃▄▅▆▇█"
 HISTORY: Final = 60
@@ -54,7 +54,7 @@ class Screen:
 
 def _rows(figures: Figures, before: Figures) -> list[tuple[str, int, int, str]]:
     rows = [("MQTT messages in", figures.gateway.get("received", 0), before.gateway.get("received", 0), "")]
-    topics = (READINGS, WINDOWS, ALERTS, LATE, DEAD_LETTERS)
+    topics = (READINGS, WINDOWS, ALERTS, COMMANDS, COMMAND_EVENTS, LATE, DEAD_LETTERS)
     rows += [(topic.topic, figures.ends[topic.topic], before.ends[topic.topic], "") for topic in topics]
     watched, was = figures.ledger.get("received", 0), before.ledger.get("received", 0)
     rows.append(("watched by the factory worker", watched, was, f"{figures.lag['factory']:,}"))

@@ -60,6 +60,13 @@ LEDGER: Final = Board(
             ),
         ),
         Row(
+            "Commands to machines",
+            (
+                of("headrace_commands_total", "Commands"),
+                of("headrace_command_seconds", "From measurement to command", thresholds=above(warning=0.05)),
+            ),
+        ),
+        Row(
             "Domains",
             (
                 Panel(

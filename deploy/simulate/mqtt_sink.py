@@ -1,4 +1,7 @@
-"""Readings as devices send them: JSON, Protobuf or Avro over MQTT, QoS 1, to `factory/<plant>/<device>/<sensor>`."""
+"""Readings as devices send them: JSON, Protobuf or Avro over MQTT, QoS 1, to `factory/<plant>/<device>/<sensor>`; answers to commands.
+
+Simulated machines acknowledge commands and go on: what they measure is settled by the seed, or the truth about it would not be true.
+"""
 
 import asyncio
 import logging
@@ -6,8 +9,9 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Final
 
+import orjson
 import polars as pl
-from paho.mqtt.client import Client, ConnectFlags, MQTTv5
+from paho.mqtt.client import Client, ConnectFlags, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -68,7 +72,7 @@ class NoBroker(Exception):
 
 
 class MqttSink:
-    """Publishes for the whole fleet over one connection."""
+    """Publishes for the whole fleet over one connection, by which it is commanded, too."""
 
     def __init__(self, fleet: pl.DataFrame, url: str, schema_id: int) -> None:
         """`url` as the setting `mqtt`; `schema_id`: the registry's id of SensorReading, for machines that write Avro."""
@@ -77,6 +81,7 @@ class MqttSink:
         self._schema_id = schema_id
         self._properties = {name: _content_type(of) for name, of in CONTENT_TYPES.items()}
         self._sent = self._arrived = self._unheard = 0
+        self._answers: set[int] = set()
         self._connected = asyncio.Event()
         self._fewer = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -143,15 +148,24 @@ class MqttSink:
         client.max_inflight_messages_set(INFLIGHT)
         client.on_connect = self._on_connect
         client.on_publish = self._on_publish
+        client.on_message = self._on_command
         connect(client, self._url)
 
     # The callbacks run in paho's thread.
 
-    def _on_connect(self, _client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None) -> None:
+    def _on_connect(self, client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None) -> None:
         if not reason.is_failure:
+            client.subscribe("factory/+/+/command", qos=1)
             self._loop.call_soon_threadsafe(self._connected.set)
 
-    def _on_publish(self, _client: Client, _data: object, _mid: int, reason: ReasonCode, _properties: Properties) -> None:
+    def _on_command(self, client: Client, _data: object, message: MQTTMessage) -> None:
+        answer = {"command_id": orjson.loads(message.payload)["command_id"], "ok": True, "detail": "simulated: acknowledged, not obeyed"}
+        self._answers.add(client.publish(f"{message.topic}/ack", orjson.dumps(answer), qos=1).mid)
+
+    def _on_publish(self, _client: Client, _data: object, mid: int, reason: ReasonCode, _properties: Properties) -> None:
+        if mid in self._answers:
+            self._answers.remove(mid)
+            return
         self._arrived += 1
         self._unheard += reason.value == _NO_SUBSCRIBER
         if self._arrived % 100 == 0 or self._arrived == self._sent:

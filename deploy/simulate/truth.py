@@ -1,4 +1,4 @@
-"""What is true of a simulated run: which alert changes were due when, and how many records of each kind were sent."""
+"""What is true of a simulated run: which changes of `above-critical` were due when, and how many records of each kind were sent."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -119,6 +119,25 @@ def test_an_endless_run_ends_on_a_signal_with_its_truth_written(stack, tmp_path,
     assert len(heard) == counts["sent"]
 
 
+def test_a_simulated_machine_acknowledges_what_it_is_told(stack, tmp_path, heard):
+    run = simulate(stack, "--devices", 5)
+    while not heard:
+        time.sleep(0.01)
+    answers = []
+    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
+    client.on_message = lambda _client, _data, message: answers.append(json.loads(message.payload))
+    client.on_connect = lambda *_: client.subscribe("factory/plant-1/mine/command/ack", qos=1)
+    client.on_subscribe = lambda *_: client.publish("factory/plant-1/mine/command", b'{"command_id": "7"}', qos=1)
+    connect(client, stack.settings.mqtt)
+    while not answers:
+        time.sleep(0.01)
+    client.disconnect()
+    client.loop_stop()
+    run.send_signal(signal.SIGTERM)
+    assert run.wait() == 0, run.stderr.read()
+    assert [(answer["command_id"], answer["ok"]) for answer in answers] == [("7", True)]
+
+
 def test_without_an_mqtt_broker_it_says_so(stack):
     environment = stack.settings.environment() | {"HEADRACE_MQTT": "mqtt://127.0.0.1:9"}
     command = [sys.executable, "-c", "from deploy.simulate.commands import app; app()", "factory"]

@@ -19,6 +19,7 @@ UNITS = {
     "failures",
     "ready",
     "forecasts",
+    "commands",
     "rules",
 }
 

@@ -1,0 +1,123 @@
+"""`python -m bench.closed_loop`: time from the moment a critical reading was due to the arrival of the command it calls for at the machine.
+
+Factory worker, gateway, broker, registry, MQTT broker, generator and machines share this computer. Readings leave by an open-loop
+schedule, into Kafka as the gateway writes them, and at a lower rate over MQTT as machines do; the machines acknowledge every command.
+"""
+
+import sys
+import time
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import orjson
+import polars as pl
+from confluent_kafka.admin import AdminClient
+from rich.console import Console
+
+from bench import report
+from bench.jobs import BENCH, GATEWAY, OURS, Job, delete_group, fresh
+from bench.latency import PATIENCE_SECONDS, Latency, percentiles
+from bench.load import load
+from bench.machines import START_SECONDS, Machines
+from bench.measure import BenchError, Lag, check_alive, running
+from bench.pace import Load
+from bench.run import LEAD_SECONDS, WORK
+from deploy.embedded.errors import StackError
+from deploy.embedded.stack import LocalStack, on_free_ports
+from schemas.catalog import READINGS
+from schemas.registry import Registry
+from streams.settings import Settings
+
+SENSOR: Final = "vibration"
+"""The sensor type whose critical readings stop a machine: a sixth of all sensors."""
+PATHS: Final = {"Kafka": ("bench.pace", 10_000, 200), "MQTT": ("bench.pace_mqtt", 1_000, 100)}
+"""Where readings enter: generator, readings a second, and critical ones of all sensors among them."""
+SECONDS: Final = 40
+console = Console(stderr=True)
+
+
+def measure(settings: Settings) -> list[dict[str, Any]]:
+    """A row for each way in."""
+    schema_id = Registry(settings.registry, WORK / "schemas").register(READINGS)
+    fresh(settings, OURS, keep_readings=False)
+    delete_group(AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0}), GATEWAY.group)
+    load(settings.kafka, schema_id, devices=1, records=6)
+    logs = {job: WORK / "logs" / f"{job.name}.log" for job in (OURS, GATEWAY)}
+    commands = {job: job.command(settings, WORK / job.name) for job in logs}
+    with (
+        running(commands[OURS], env=_environment(OURS, settings), cwd=BENCH.parent, log=logs[OURS]) as factory,
+        running(commands[GATEWAY], env=_environment(GATEWAY, settings), cwd=BENCH.parent, log=logs[GATEWAY]) as gateway,
+        closing(Machines(settings.mqtt)) as machines,
+        closing(Lag(settings.kafka, OURS.group, READINGS.topic)) as lag,
+    ):
+        lag.wait(factory, logs[OURS])
+        _wait_until_ready(f"http://127.0.0.1:{commands[GATEWAY][-1]}/ready")
+        rows = []
+        for way, (generator, rate, alerts) in PATHS.items():
+            paced = Load(settings.kafka, schema_id, rate, SECONDS, time.time() + LEAD_SECONDS, alerts)
+            found = _pace(settings, generator, paced, machines)
+            check_alive(factory, logs[OURS])
+            check_alive(gateway, logs[GATEWAY])
+            rows.append({"readings_enter_at": way, **_named(found)})
+            console.print(f"{way:6} {rate:7,} readings/s   p50 {found.p50_ms:.1f}  p99 {found.p99_ms:.1f}  max {found.max_ms:.1f} ms")
+    return rows
+
+
+def _pace(settings: Settings, generator: str, paced: Load, machines: Machines) -> Latency:
+    load_file, sent_file, log = WORK / "load.json", WORK / "sent.parquet", WORK / "pace.log"
+    sent_file.unlink(missing_ok=True)
+    paced.write(load_file)
+    command = [sys.executable, "-m", generator, str(load_file), str(sent_file)]
+    with running(command, env=settings.environment(), cwd=BENCH.parent, log=log) as process:
+        if process.wait():
+            check_alive(process, log)
+    due = pl.read_parquet(sent_file).filter(sensor_type=SENSOR)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (found := due.join(machines.frame(), on=["device_id", "timestamp"], how="left"))["arrived"].has_nulls():
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.2)
+    return percentiles(paced, found)
+
+
+def _named(found: Latency) -> dict[str, Any]:
+    """Its alerts are commands here."""
+    row = asdict(found)
+    return {"commands" if name == "alerts" else name: value for name, value in row.items()}
+
+
+def _environment(job: Job, settings: Settings) -> dict[str, str]:
+    folder: Path = WORK / job.name
+    folder.mkdir(parents=True, exist_ok=True)
+    return job.environment(settings, folder)
+
+
+def _wait_until_ready(url: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(url, timeout=5).is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise BenchError(f"{url} does not say it is ready")
+
+
+def main() -> None:
+    """Run, keep the figures, and write them into `bench/RESULTS.md`."""
+    try:
+        with LocalStack(on_free_ports(WORK / "stack"), ("kafka", "registry", "mqtt"), console.print) as stack:
+            rows = measure(stack.settings)
+    except (BenchError, StackError) as error:
+        raise SystemExit(f"bench: {error}") from error
+    report.RESULTS.mkdir(exist_ok=True)
+    (report.RESULTS / "closed_loop.json").write_bytes(orjson.dumps({"rows": rows}, option=orjson.OPT_INDENT_2))
+    report.rewrite()
+
+
+if __name__ == "__main__":
+    main()

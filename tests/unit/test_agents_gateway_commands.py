@@ -1,0 +1,87 @@
+from types import SimpleNamespace
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.commands import command_id
+from agents.gateway.answers import answered, is_answer, map_answers
+from agents.gateway.commands import Outcome, event, is_command, payload_of, topic_of
+from agents.gateway.readings import MAX_DETAIL, MAX_PAYLOAD_BYTES
+from schemas.catalog import COMMAND_EVENTS
+from schemas.rejects import Reason
+from schemas.wire import decode, encode
+
+NOW = 1_760_000_000_000
+ID = command_id("a" * 32, NOW, "stop")
+COMMAND = {"command_id": ID, "tenant": "acme", "domain": "factory", "plant": "plant-2", "device_id": "press-1", "command": "stop"}
+COMMAND |= {"alert_id": "a" * 32, "rule": "stop-on-vibration", "issued_at": NOW, "expires_at": NOW + 65_000}
+TOPIC = "factory/plant-2/press-1/command"
+
+
+def mapped(*payloads: bytes):
+    return map_answers([SimpleNamespace(topic=f"{TOPIC}/ack", payload=payload) for payload in payloads], "acme", NOW)
+
+
+def test_a_command_goes_to_the_machines_own_topic_with_what_it_needs_to_obey_once_and_in_time():
+    assert topic_of(COMMAND) == TOPIC
+    assert orjson.loads(payload_of(COMMAND)) == {name: COMMAND[name] for name in ("command_id", "command", "alert_id", "rule")} | {
+        "issued_at": NOW,
+        "expires_at": NOW + 65_000,
+    }
+
+
+@pytest.mark.parametrize("change", [{"plant": ""}, {"plant": "+"}, {"device_id": "a/b"}, {"device_id": "#"}, {"plant": "p" * 65_536}])
+def test_what_is_no_level_of_an_mqtt_topic_is_no_address(change):
+    assert topic_of(COMMAND | change) is None
+
+
+def test_the_gateways_own_commands_and_machines_answers_are_told_from_readings():
+    assert is_command(TOPIC)
+    assert is_answer(f"{TOPIC}/ack")
+    for other in (f"{TOPIC}/ack/x", f"{TOPIC}/nack", "factory//press-1/command", "factory/plant-2//command/ack", "factory/p/d/commands"):
+        assert not is_command(other)
+        assert not is_answer(other)
+
+
+@pytest.mark.parametrize(("ok", "status"), [(True, Outcome.ACKNOWLEDGED), (False, Outcome.FAILED)])
+def test_an_answer_is_a_row_of_the_audit_of_the_machine_whose_topic_it_came_by(ok, status):
+    found, rejects = mapped(orjson.dumps({"command_id": ID, "ok": ok, "detail": "x" * 1000, "battery": 7}))
+    assert rejects == []
+    names = {name: COMMAND[name] for name in ("command_id", "tenant", "domain", "plant", "device_id")}
+    assert found.to_dicts() == [names | {"status": status, "detail": "x" * MAX_DETAIL, "at": NOW}]
+    assert decode(encode(COMMAND_EVENTS.codec, 7, found), COMMAND_EVENTS.codec, {7: COMMAND_EVENTS.codec}).frame.height == 1
+
+
+def test_what_the_gateway_says_itself_has_the_same_columns():
+    row = event(COMMAND, Outcome.EXPIRED, "7.0 s too late", NOW)
+    assert row.schema == mapped(orjson.dumps({"command_id": ID, "ok": True}))[0].schema
+    assert row["status"].to_list() == ["EXPIRED"]
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"", Reason.UNDECODABLE),
+        (b"\xff", Reason.UNDECODABLE),
+        (b"[]", Reason.INCOMPATIBLE_SCHEMA),
+        (b'{"ok": true}', Reason.NULL_FIELD),
+        (orjson.dumps({"command_id": ID}), Reason.NULL_FIELD),
+        (orjson.dumps({"command_id": ID, "ok": 1}), Reason.INCOMPATIBLE_SCHEMA),
+        (orjson.dumps({"command_id": "7", "ok": True}), Reason.INCOMPATIBLE_SCHEMA),
+        (b" " * (MAX_PAYLOAD_BYTES + 1), Reason.TOO_LARGE),
+    ],
+)
+def test_what_is_no_answer_is_a_reject_with_its_reason(payload, reason):
+    found, rejects = mapped(payload)
+    assert found.is_empty()
+    assert [reject.reason for reject in rejects] == [reason]
+    assert answered(payload) is None
+
+
+@given(st.lists(st.binary(max_size=40) | st.just(orjson.dumps({"command_id": ID, "ok": True})), max_size=5))
+def test_every_message_is_a_row_or_a_reject(payloads):
+    found, rejects = mapped(*payloads)
+    assert found.height + len(rejects) == len(payloads)
+    assert found.height == sum(answered(payload) == ID for payload in payloads)
