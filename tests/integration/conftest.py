@@ -44,11 +44,17 @@ def stack(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def kafka(tmp_path_factory, request):
-    """Settings of a broker and a registry of the test module's own."""
+def own_stack(tmp_path_factory, request):
+    """A broker and a registry of the test module's own."""
     folder = tmp_path_factory.mktemp(request.module.__name__.rpartition(".")[2])
     with LocalStack(on_free_ports(folder), ("kafka", "registry")) as running:
-        yield running.settings
+        yield running
+
+
+@pytest.fixture(scope="module")
+def kafka(own_stack):
+    """Settings of the test module's own broker and registry."""
+    return own_stack.settings
 
 
 @pytest.fixture

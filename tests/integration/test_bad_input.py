@@ -5,7 +5,6 @@ import json
 import math
 import random
 import time
-from contextlib import closing
 from uuid import uuid4
 
 import fastavro
@@ -16,13 +15,11 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from agents.letters import MOST_KEY_BYTES, MOST_VALUE_BYTES
-from bench.jobs import OURS, fresh
-from deploy.embedded.stack import LocalStack, on_free_ports
 from schemas.catalog import DEAD_LETTERS, READINGS
 from schemas.registry import Registry
 from schemas.rejects import Reason
 from schemas.wire import encode
-from tests.integration.line import UNREGISTERED, Topics, Worker, actual, wait
+from tests.integration.line import UNREGISTERED, Worker, actual, wait
 
 DAY_MS = 86_400_000
 MEGABYTE = 1_000_000
@@ -31,22 +28,9 @@ SENSOR_READING = json.loads(READINGS.codec.text)
 GOOD_PARTITIONS, FLOODED = (0, 1, 2), 3
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory):
-    with LocalStack(on_free_ports(tmp_path_factory.mktemp("bad-input")), ("kafka", "registry")) as stack:
-        yield stack
-
-
 @pytest.fixture
-def topics(stack):
-    fresh(stack.settings, OURS, keep_readings=False)
-    with closing(Topics(stack.settings)) as topics:
-        yield topics
-
-
-@pytest.fixture
-def schema_id(stack):
-    return Registry(stack.settings.registry, stack.settings.data / "test-schemas").register(READINGS)
+def schema_id(kafka):
+    return Registry(kafka.registry, kafka.data / "test-schemas").register(READINGS)
 
 
 def schema(*added, without=(), types=None):
@@ -55,9 +39,9 @@ def schema(*added, without=(), types=None):
     return SENSOR_READING | {"fields": [field for field in fields if field["name"] not in without] + list(added)}
 
 
-def register(stack, written, subject=None):
+def register(kafka, written, subject=None):
     """The id of a schema under the topic's own subject, or one that no compatibility check guards."""
-    url = f"{stack.settings.registry}/subjects/{subject or READINGS.subject}/versions"
+    url = f"{kafka.registry}/subjects/{subject or READINGS.subject}/versions"
     answer = httpx.post(url, json={"schema": json.dumps(written)}, timeout=10)
     assert answer.is_success, answer.text
     return answer.json()["id"]
@@ -106,13 +90,13 @@ def conserved(counts):
     return counts["received"] == sum(records for outcome, records in counts.items() if outcome != "received")
 
 
-def bad_records(stack, schema_id):
+def bad_records(kafka, schema_id):
     """Each kind of bad record: key, value, and the reason it has to be rejected for."""
     good = written(schema_id, reading())
     optional_value = schema(types={"value": ["null", "double"]})
-    nullable = register(stack, optional_value, f"nullable-{uuid4().hex}")
+    nullable = register(kafka, optional_value, f"nullable-{uuid4().hex}")
     valueless_schema = schema(without=["value"])
-    valueless = register(stack, valueless_schema, f"valueless-{uuid4().hex}")
+    valueless = register(kafka, valueless_schema, f"valueless-{uuid4().hex}")
     yield DEVICE, good[:-9], Reason.UNDECODABLE
     yield DEVICE, good[:5], Reason.UNDECODABLE
     yield DEVICE, good + b"\x00", Reason.UNDECODABLE
@@ -150,16 +134,16 @@ def allow(settings, topic, record_bytes):
         altered.result()
 
 
-def test_every_bad_record_becomes_a_dead_letter_and_the_good_ones_between_them_count(stack, topics, schema_id, tmp_path):
-    allow(stack.settings, READINGS.topic, 8 * MEGABYTE)
-    bad = list(bad_records(stack, schema_id))
+def test_every_bad_record_becomes_a_dead_letter_and_the_good_ones_between_them_count(kafka, topics, schema_id, tmp_path):
+    allow(kafka, READINGS.topic, 8 * MEGABYTE)
+    bad = list(bad_records(kafka, schema_id))
     load, expected = [], {}
     for number, (key, value, reason) in enumerate(bad):
         expected[0, len(load)] = (reason, key if key is None else key.encode(), value)
         load += [(key, value), (DEVICE, written(schema_id, reading(timestamp=now() + number)))]
     load.append((DEVICE, written(schema_id, reading(timestamp=now() - 1, location="x" * 2 * MEGABYTE))))
-    produce(stack.settings, load)
-    with Worker(stack.settings, tmp_path) as worker:
+    produce(kafka, load)
+    with Worker(kafka, tmp_path) as worker:
         topics.wait_until_read(worker)
         assert worker.stop() == 0, worker.tail()
     found = letters(topics)
@@ -168,12 +152,12 @@ def test_every_bad_record_becomes_a_dead_letter_and_the_good_ones_between_them_c
         assert found[at]["key"] == (key and key[:MOST_KEY_BYTES])
         assert found[at]["value"] == (value and value[:MOST_VALUE_BYTES])
         assert found[at]["detail"]
-    counts = actual(stack.settings, topics).counts[0]
+    counts = actual(kafka, topics).counts[0]
     assert (counts["received"], counts["accepted"]) == (len(load), len(load) - len(bad))
     assert conserved(counts)
 
 
-def test_older_and_newer_writers_flow_beside_ours_and_a_worker_still_starts_with_its_own_schema(stack, topics, schema_id, tmp_path):
+def test_older_and_newer_writers_flow_beside_ours_and_a_worker_still_starts_with_its_own_schema(kafka, topics, schema_id, tmp_path):
     older = schema(without=["location", "metadata", "plant"])
     newer = schema(
         {"name": "firmware", "type": ["null", "string"], "default": None},
@@ -184,24 +168,24 @@ def test_older_and_newer_writers_flow_beside_ours_and_a_worker_still_starts_with
         },
     )
     bodies = {"firmware": "2.1", "torque": {"nm": 3.5}, "value": 21}
-    with Worker(stack.settings, tmp_path) as worker:
+    with Worker(kafka, tmp_path) as worker:
         worker.wait_for("lane_opened")
         # While the worker runs, so that their ids are new to it.
-        ids = {register(stack, version): version for version in (newer, older)}
-        ids[register(stack, schema(types={"value": "int"}), f"integral-{uuid4().hex}")] = schema(types={"value": "int"})
+        ids = {register(kafka, version): version for version in (newer, older)}
+        ids[register(kafka, schema(types={"value": "int"}), f"integral-{uuid4().hex}")] = schema(types={"value": "int"})
         writers = [(schema_id, SENSOR_READING), *ids.items()]
         load = [
             (DEVICE, written(number, reading(timestamp=now() - 1_000 + turn * len(writers) + at, **bodies), by))
             for turn in range(50)
             for at, (number, by) in enumerate(writers)
         ]
-        produce(stack.settings, load)
+        produce(kafka, load)
         topics.wait_until_read(worker)
         assert worker.stop() == 0, worker.tail()
     assert len(ids | {schema_id: None}) == 4
     assert letters(topics) == {}
-    assert actual(stack.settings, topics).counts[0]["accepted"] == len(load)
-    with Worker(stack.settings, tmp_path) as restarted:
+    assert actual(kafka, topics).counts[0]["accepted"] == len(load)
+    with Worker(kafka, tmp_path) as restarted:
         restarted.wait_for("lane_opened")
         assert restarted.stop() == 0, restarted.tail()
 
@@ -213,37 +197,39 @@ def parked(worker):
     return {int(name.partition('partition="')[2].partition('"')[0]): float(value) for name, value in samples}
 
 
-def test_a_partition_with_a_new_schema_waits_for_the_registry_while_others_flow_and_nothing_is_lost(stack, topics, schema_id, tmp_path):
+def test_a_partition_with_a_new_schema_waits_for_the_registry_while_others_flow_and_nothing_is_lost(
+    own_stack, kafka, topics, schema_id, tmp_path
+):
     newer = schema({"name": "batch_number", "type": "string", "default": ""})
 
     def readings(count, number=schema_id, by=SENSOR_READING):
         return [(DEVICE, written(number, reading(timestamp=now() - 1_000 + n, batch_number="7"), by)) for n in range(count)]
 
-    with Worker(stack.settings, tmp_path) as worker:
+    with Worker(kafka, tmp_path) as worker:
         worker.wait_for("lane_opened")
-        unknown = register(stack, newer)
-        produce(stack.settings, readings(1_000), partition=0)
-        produce(stack.settings, readings(100), partition=1)
+        unknown = register(kafka, newer)
+        produce(kafka, readings(1_000), partition=0)
+        produce(kafka, readings(100), partition=1)
         topics.wait_until_read(worker)
-        stack.registry.kill()
+        own_stack.registry.kill()
         try:
             before = topics.ends()
-            produce(stack.settings, readings(50, unknown, newer), partition=0)
+            produce(kafka, readings(50, unknown, newer), partition=0)
             wait(lambda: parked(worker)[0] > 0, worker.tail, worker=worker)
             for _ in range(5):  # more polls than one
-                produce(stack.settings, readings(1_000), partition=0)
-                produce(stack.settings, readings(1_000), partition=1)
+                produce(kafka, readings(1_000), partition=0)
+                produce(kafka, readings(1_000), partition=1)
             wait(lambda: topics.committed()[1] == topics.ends()[1], worker.tail, worker=worker)
             assert topics.committed()[0] == before[0]
             assert not any(topics.ends(DEAD_LETTERS.topic).values())
         finally:
-            stack.registry.start()
-            stack.registry.wait()
+            own_stack.registry.start()
+            own_stack.registry.wait()
         topics.wait_until_read(worker)
         assert parked(worker)[0] == 0
         assert worker.stop() == 0, worker.tail()
     assert letters(topics) == {}
-    counts = actual(stack.settings, topics).counts
+    counts = actual(kafka, topics).counts
     # What is observed out of order lies below the fence, and is skipped.
     assert {partition: counts[partition]["received"] for partition in (0, 1)} == {0: 6_050, 1: 5_100}
     assert all(conserved(of_partition) for of_partition in counts.values())
@@ -266,22 +252,22 @@ def flood(count, schema_id):
         yield "x", b"\x00" + chance.randrange(1, UNREGISTERED).to_bytes(4) + good[5:] if number % 100 == 0 else chance.choice(kinds)()
 
 
-def test_a_flood_of_garbage_on_one_partition_lets_the_good_records_of_others_through(stack, topics, schema_id, tmp_path):
+def test_a_flood_of_garbage_on_one_partition_lets_the_good_records_of_others_through(kafka, topics, schema_id, tmp_path):
     each = 100_000
     start = now() - each
     for partition in GOOD_PARTITIONS:
         device = f"press-{partition}"
         usual = pl.DataFrame([reading(device_id=device, metadata=[])], READINGS.codec.columns)
         frame = pl.concat([usual] * each).with_columns(timestamp=pl.int_range(start, start + each))
-        produce(stack.settings, [(device, value) for value in encode(READINGS.codec, schema_id, frame)], partition)
-    produce(stack.settings, flood(2 * each, schema_id), FLOODED)
-    with Worker(stack.settings, tmp_path) as worker:
+        produce(kafka, [(device, value) for value in encode(READINGS.codec, schema_id, frame)], partition)
+    produce(kafka, flood(2 * each, schema_id), FLOODED)
+    with Worker(kafka, tmp_path) as worker:
         wait(lambda: all(topics.committed()[partition] == each for partition in GOOD_PARTITIONS), worker.tail, worker=worker)
         # Asking for 2,000 ids takes longer than reading all the good records, on any machine: forty a second.
         assert topics.committed()[FLOODED] < topics.ends()[FLOODED]
         wait(lambda: topics.committed()[FLOODED] > each // 2, worker.tail, worker=worker)
         assert worker.stop() == 0, worker.tail()
-    counts = actual(stack.settings, topics).counts
+    counts = actual(kafka, topics).counts
     assert [counts[partition]["accepted"] for partition in GOOD_PARTITIONS] == [each] * 3
     assert counts[FLOODED]["received"] == len(letters(topics)) == topics.committed()[FLOODED]
     assert conserved(counts[FLOODED])

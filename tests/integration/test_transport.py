@@ -11,7 +11,6 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from confluent_kafka.cimpl import NewTopic
 
 from bench.jobs import OURS, delete_group, fresh
-from deploy.embedded.stack import LocalStack, on_free_ports
 from schemas.catalog import READINGS, WINDOWS
 from tests.integration import transport_app
 from tests.integration.line import PATIENCE, Topics, Worker, actual, assert_equal, simulate, undisturbed, wait
@@ -48,17 +47,6 @@ class Patient(Topics):
             except KafkaException:
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory):
-    with LocalStack(on_free_ports(tmp_path_factory.mktemp("transport")), ("kafka", "registry")) as stack:
-        yield stack
-
-
-@pytest.fixture
-def kafka(stack):
-    return stack.settings
 
 
 @pytest.fixture
@@ -181,17 +169,17 @@ def test_an_agent_that_raises_ends_the_worker_and_its_batch_is_read_again(kafka,
     assert apart.committed(BATCHES)[0] == 10
 
 
-def test_what_could_not_be_committed_is_committed_later_though_no_record_follows(stack, kafka, apart, tmp_path):
+def test_what_could_not_be_committed_is_committed_later_though_no_record_follows(own_stack, kafka, apart, tmp_path):
     with worker_apart(kafka, tmp_path) as worker:
         worker.wait_for("Worker ready")
         produce(kafka, BATCHES, [LATER])
         wait(lambda: apart.ends(ECHO)[0] == 1, worker.tail, worker=worker)
-        stack.kafka.kill()
+        own_stack.kafka.kill()
         try:
             worker.wait_for("acknowledged after the broker was killed")
         finally:
-            stack.kafka.start()
-            stack.kafka.wait()
+            own_stack.kafka.start()
+            own_stack.kafka.wait()
         apart.wait_until_read(worker, BATCHES)
         assert worker.stop() == 0, worker.tail()
 
@@ -303,15 +291,15 @@ def test_a_failed_delivery_ends_the_worker_and_nothing_past_it_is_acknowledged(k
     assert_equal(actual(kafka, topics), undisturbed(kafka, topics))
 
 
-def test_a_broker_killed_under_load_changes_nothing(stack, kafka, topics, tmp_path):
+def test_a_broker_killed_under_load_changes_nothing(own_stack, kafka, topics, tmp_path):
     load = simulate(kafka, "--devices", 500, "--rate", 15_000, "--for", 20, "--faults", FAULTS)
     with Worker(kafka, tmp_path) as worker:
         worker.wait_for("lane_opened")
         time.sleep(3)
-        stack.kafka.kill()
+        own_stack.kafka.kill()
         time.sleep(2)
-        stack.kafka.start()
-        stack.kafka.wait()
+        own_stack.kafka.start()
+        own_stack.kafka.wait()
         assert load.wait(timeout=120) == 0
         if worker.process.poll() is None:
             topics.wait_until_read(worker)
