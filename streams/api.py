@@ -15,9 +15,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from streams.assembly import App
 from streams.clickhouse import ClickHouseAway, TooMuch
+from streams.openapi import page
 from streams.peers import RETRY_SECONDS, ByAll, ByKey, NoAnswer, forward, forward_to_others, is_from_peer, owner
 
 DESCRIPTION: Final = "/openapi.json"
+PAGE: Final = "/api"
 
 
 class Unknown(Exception):
@@ -50,6 +52,7 @@ def mount(app: App, *questions: Question) -> None:
         routes.add_get(question.path, _handler(app, question))
     description = _describe(app.conf.id, questions)
     routes.add_get(DESCRIPTION, _constant(description))
+    routes.add_get(PAGE, _page(page(description)))
 
 
 def _handler(app: App, question: Question) -> Callable[[web.Request], Any]:
@@ -85,6 +88,13 @@ async def _answer(app: App, question: Question, request: web.Request, asked: Bas
 def _constant(body: dict[str, Any]) -> Callable[[web.Request], Any]:
     async def handle(_: web.Request) -> web.Response:
         return _json(body)
+
+    return handle
+
+
+def _page(text: str) -> Callable[[web.Request], Any]:
+    async def handle(_: web.Request) -> web.Response:
+        return web.Response(text=text, content_type="text/html")
 
     return handle
 

@@ -134,6 +134,14 @@ def test_a_wrong_question_says_what_is_wrong(group):
         assert [problem["field"] for problem in answer.json()["problems"]] == [field]
 
 
+def test_a_worker_tells_what_it_can_be_asked(group):
+    for member in group.values():
+        assert member.get("/openapi.json").json()["paths"].keys() == {"/api/devices", "/api/devices/{device}"}
+        page = member.get("/api")
+        assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        assert '<a href="/api/devices">' in page.text
+
+
 def test_who_does_not_know_the_token_is_told_nothing(group, known):
     for member in group.values():
         pages = ["/api/devices", "/openapi.json", *(f"/api/devices/{device}" for device in list(known)[:8])]
