@@ -12,6 +12,7 @@ import polars as pl
 from rich.console import Console
 from rich.progress import track
 
+from agents.factory.sensors import LIMITS
 from bench import report
 from deploy.simulate.fleet import fleet
 from deploy.simulate.records import render
@@ -69,7 +70,7 @@ def ask(clickhouse: ClickHouse) -> list[dict[str, Any]]:
         "a line's day, rolled up by shift and hour": ("/api/rollups", day | {"line": "line-1", "step": "hour"}),
         "every line's day, rolled up by shift": ("/api/rollups", day),
     }
-    by_path = {question.path: question for question in (*history.questions(clickhouse), *rollups.questions(clickhouse))}
+    by_path = {question.path: question for question in (*history.questions(clickhouse), *rollups.questions(clickhouse, lambda: LIMITS))}
     rows = []
     for name, (path, parameters) in asked.items():
         took = []

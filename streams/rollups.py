@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from agents.factory.sensors import SENSORS
+from agents.limits import Limits
 from streams.api import Question
 from streams.clickhouse import ClickHouse
 from streams.history import MOST_ROWS, SETTINGS, Span, rows_of, within
@@ -47,7 +47,7 @@ class Rollup(Span):
 
 
 _GROUPS: Final = {"line": "plant, line, ", "shift": "shift, ", "line,shift": "plant, line, shift, "}
-_CRITICAL: Final = f"multiIf({', '.join(f'sensor_type = {s.sensor_type!r}, {s.critical}' for s in SENSORS)}, inf)"
+_CRITICAL: Final = "transform(sensor_type, {types:Array(String)}, {criticals:Array(Float64)}, toFloat64(inf))"
 _STEP: Final = "{origin:Int64} + intDiv(toUnixTimestamp64Milli(%s) - {origin:Int64}, {step:Int64}) * {step:Int64} AS at"
 
 
@@ -89,15 +89,18 @@ GROUP BY at, %s sensor ORDER BY at, %s sensor LIMIT {{limit:UInt32}} OFFSET {{of
 """
 
 
-def questions(clickhouse: ClickHouse) -> list[Question]:
-    """What a worker with this ClickHouse can be asked."""
-    return [Question("/api/rollups", Rollup, "Sensor types by production line and shift: statistics and alerts.", _of_lines(clickhouse))]
+def questions(clickhouse: ClickHouse, limits: Callable[[], Limits]) -> list[Question]:
+    """What a worker with this ClickHouse can be asked; `limits` gives those of now, by which readings count as critical."""
+    summary = "Sensor types by production line and shift: statistics and alerts."
+    return [Question("/api/rollups", Rollup, summary, _of_lines(clickhouse, limits))]
 
 
-def _of_lines(clickhouse: ClickHouse) -> Callable[[Rollup], dict[str, Any]]:
+def _of_lines(clickhouse: ClickHouse, limits: Callable[[], Limits]) -> Callable[[Rollup], dict[str, Any]]:
     def answer(asked: Rollup) -> dict[str, Any]:
         which = {name: getattr(asked, name) for name in ("plant", "line", "shift", "sensor", "offset")}
-        parameters = {**asked.bounds(), **asked.steps(), **which, "limit": asked.limit + 1}
+        types = [sensor for sensor in limits().rows if not sensor["retired"]]
+        critical = {"types": [sensor["name"] for sensor in types], "criticals": [sensor["critical"] for sensor in types]}
+        parameters = {**asked.bounds(), **asked.steps(), **which, **critical, "limit": asked.limit + 1}
         groups = _GROUPS[asked.by]
         rows = rows_of(clickhouse.query(_ROLLUP % (groups, groups, groups), parameters, SETTINGS))
         more = len(rows) > asked.limit

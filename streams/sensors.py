@@ -34,6 +34,10 @@ class SensorTypes:
         app.metrics.sources.append(self._samples)
         cast(Web, app.web).web_app.router.add_get("/sensors", self.page)
 
+    def limits(self, domain: str) -> Limits:
+        """Those of a domain that has any, as of now."""
+        return cast(Limits, self._domains[domain].limits)
+
     def _take(self, records: pl.DataFrame, rejects: Sequence[Reject]) -> None:
         for reject in rejects:
             self._refuse("", f"{reject.reason}: {reject.detail}")

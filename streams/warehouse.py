@@ -3,6 +3,7 @@
 from typing import Any
 
 from agents.domains import DOMAINS
+from agents.factory.domain import FACTORY
 from schemas.catalog import CONTRACTS
 from streams import api, history, rollups
 from streams.assembly import App, NotReady
@@ -40,6 +41,6 @@ api.mount(
     app,
     api.Question("/warehouse/counts", api.Nothing, "Rows by table, and the sinks' ledger.", counts),
     *history.questions(clickhouse),
-    *rollups.questions(clickhouse),
+    *rollups.questions(clickhouse, lambda: sensors.limits(FACTORY.name)),
 )
 app.on_worker_init.connect(_open)

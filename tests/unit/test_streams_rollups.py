@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
+from agents.factory.sensors import LIMITS
 from schemas.catalog import ALERTS, READINGS
 from streams.clickhouse import ClickHouse
 from streams.rollups import Rollup, questions
@@ -76,7 +77,7 @@ def clickhouse(tmp_path_factory):
 
 def ask(clickhouse, **parameters):
     """Rows of the answer, asked as a query string asks it."""
-    (question,) = questions(clickhouse)
+    (question,) = questions(clickhouse, lambda: LIMITS)
     usual = {"start": DAY.isoformat(), "end": (DAY + timedelta(days=2)).isoformat()}
     answer = question.answer(question.model.model_validate(usual | {name: str(value) for name, value in parameters.items()}))
     return answer["rows"], answer["next"]
