@@ -8,7 +8,7 @@ g      ?= factory
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-quick bench-prediction bench-queries bench-recovery bench-closed-loop chaos dashboards release-schemas up down worker
+.PHONY: help demo test check bench bench-quick bench-prediction bench-queries bench-recovery bench-closed-loop bench-plants chaos dashboards release-schemas up down worker
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench-recovery: $(READY) ## Measure how long a killed worker takes to recover, b
 
 chaos: $(READY) ## Kill every part of the line at random under load and judge what is left (FOR=600: seconds, SEED=…: repeat a run)
 	$(BIN)/python -m tests.integration.chaos $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED))
+
+bench-plants: $(READY) ## Measure how long a plant's aggregates take to the centre, between two clusters
+	$(BIN)/python -m bench.plants
 
 dashboards: $(READY) ## Write Grafana's dashboards anew from the metrics' catalogue
 	$(BIN)/python -m deploy.grafana.write

@@ -109,7 +109,7 @@ ten-minute windows. Resident memory of the worker, in MiB:
 
 ![memory](memory.svg)
 """
-    (folder / "RESULTS.md").write_text(text + _foresight(folder) + _answers() + _recovery() + _closed_loop())
+    (folder / "RESULTS.md").write_text(text + _foresight(folder) + _answers() + _recovery() + _closed_loop() + _to_the_centre())
 
 
 def _foresight(folder: Path) -> str:
@@ -189,6 +189,23 @@ machine over MQTT, after warm-up, in milliseconds; open loop as above. Generator
 the machines, which acknowledge every command, share one machine. Readings enter at Kafka, or over MQTT as from machines.
 
 {_table(pl.DataFrame(found["rows"]))}
+"""
+
+
+def _to_the_centre() -> str:
+    """The section on what `python -m bench.plants` measured last."""
+    found = orjson.loads((RESULTS / "plants.json").read_bytes())
+    return f"""
+## From a plant to the centre
+
+Written by `make bench-plants`. Two brokers with a registry each, an uplink between them and a consumer at the centre, all on one
+machine. A plant of 1,000 machines of six sensors: {found["alerts_per_second"]} alerts a second, and every {found["burst_seconds"]} s,
+six times as often as in life, the {found["burst"]:,} windows of a minute's end at once. From the record's Kafka timestamp in the plant,
+when its worker wrote it, to its arrival at the consumer, in milliseconds.
+
+{_table(pl.DataFrame(found["latency"]))}
+
+After an absence the uplink catches up at {found["caught_up_per_second"]:,.0f} records a second ({found["backlog"]:,} windows).
 """
 
 

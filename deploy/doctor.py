@@ -51,7 +51,7 @@ def topics(ours: Settings) -> str:
     kafka(ours)
     wanted = {c.topic: c.partitions for c in CONTRACTS.values()} | {name: source.partitions for name, source in CHANGELOGS.items()}
     try:
-        require_topics(wanted)
+        require_topics(ours.kafka, wanted)
     except NotReady as missing:
         raise Ill(str(missing), "headrace topics makes those that are missing") from missing
     return f"{len(wanted)} are there"
@@ -116,6 +116,21 @@ def clickhouse(ours: Settings) -> str:
     return f"{server.place}, version {version}"
 
 
+def centre(ours: Settings) -> str:
+    """Whether the centre would take what a plant's uplink carries, where one is set."""
+    if not ours.centre:
+        return "none: set HEADRACE_CENTRE where an uplink is to run"
+    there = ours.model_copy(update={"kafka": ours.centre, "registry": ours.centre_registry})
+    try:
+        kafka(there)
+        require_topics(there.kafka, {c.topic: c.partitions for c in CONTRACTS.values() if c.central})
+        return f"{kafka(there)}; {registry(there)}"
+    except Ill as absence:
+        raise Ill(absence.finding, "start it there, or set HEADRACE_CENTRE and HEADRACE_CENTRE_REGISTRY") from absence
+    except NotReady as missing:
+        raise Ill(str(missing), "headrace topics, with HEADRACE_KAFKA set to the centre's, makes those that are missing") from missing
+
+
 def clock(ours: Settings) -> str:
     """Whether this clock and the registry's agree; both are cut to seconds."""
     try:
@@ -141,7 +156,7 @@ def disk(ours: Settings) -> str:
     return str(ours.data.resolve())
 
 
-CHECKS: Final[tuple[Callable[[Settings], str], ...]] = (kafka, topics, registry, schemas, mqtt, clickhouse, clock, disk)
+CHECKS: Final[tuple[Callable[[Settings], str], ...]] = (kafka, topics, registry, schemas, centre, mqtt, clickhouse, clock, disk)
 
 
 def doctor() -> None:

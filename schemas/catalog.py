@@ -26,6 +26,8 @@ class Contract:
     """Whether the latest record of each key is kept for ever, and nothing else longer than needed."""
     changelogs: tuple[str, ...] = ()
     """Topics of the state that workers keep of it, `<app>-<table>-changelog`, each with as many partitions."""
+    central: bool = False
+    """Whether a plant's uplink carries it to the centre; everything else stays in the plant."""
 
     @property
     def subject(self) -> str:
@@ -52,8 +54,10 @@ READINGS: Final = Contract(
     sink="readings",
     changelogs=("factory-readings-1m-changelog",),
 )
-WINDOWS: Final = Contract(topic="factory.windows", key="device_id", partitions=4, retention_hours=7 * DAY_HOURS, sink="windows")
-ALERTS: Final = Contract(topic="alerts", key="device_id", partitions=4, retention_hours=30 * DAY_HOURS, sink="alerts")
+WINDOWS: Final = Contract(
+    topic="factory.windows", key="device_id", partitions=4, retention_hours=7 * DAY_HOURS, sink="windows", central=True
+)
+ALERTS: Final = Contract(topic="alerts", key="device_id", partitions=4, retention_hours=30 * DAY_HOURS, sink="alerts", central=True)
 LATE: Final = Contract(topic="late", key="device_id", partitions=4, retention_hours=7 * DAY_HOURS, sink="late_records")
 DEAD_LETTERS: Final = Contract(topic="dead-letters", key=None, partitions=4, retention_hours=30 * DAY_HOURS, sink="dead_letters")
 COMMANDS: Final = Contract(topic="commands", key="device_id", partitions=4, retention_hours=30 * DAY_HOURS, sink="commands")

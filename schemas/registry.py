@@ -65,23 +65,25 @@ class Registry:
         """Writers' schemas by id; grows as ids are met."""
         self._asynchronous = httpx.AsyncClient(timeout=TIMEOUT_SECONDS)
 
-    def register(self, contract: Contract) -> int:
+    def register(self, contract: Contract, version: Codec | None = None) -> int:
         """Register the contract's schema under its subject, held BACKWARD, and give its id; doing so again changes nothing.
 
-        While the registry is down, the id it once gave this very schema. Raises SchemaRefused, and RegistryDown where there is none.
+        `version` stands for another version of the schema, such as a writer's. While the registry is down, the id it once gave this
+        very schema. Raises SchemaRefused, and RegistryDown where there is none.
         """
+        codec = version or contract.codec
         try:
             self._hold_backward(contract.subject)
-            answer = self._ask("POST", f"/subjects/{contract.subject}/versions", {"schema": contract.codec.text})
+            answer = self._ask("POST", f"/subjects/{contract.subject}/versions", {"schema": codec.text})
         except RegistryDown:
-            given = [schema_id for schema_id, codec in self.known.items() if codec.text == contract.codec.text]
+            given = [schema_id for schema_id, known in self.known.items() if known.text == codec.text]
             if not given:
                 raise
             return given[0]
         if answer.status_code in {HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY}:
             raise SchemaRefused(contract.subject, _reasons(answer.json()))
         schema_id: int = self._body(answer, "id")["id"]
-        self._remember(schema_id, contract.codec)
+        self._remember(schema_id, codec)
         return schema_id
 
     def check(self, contract: Contract) -> list[str]:

@@ -45,6 +45,10 @@ class NotReady(SystemExit):
     """The worker cannot start; the message says what to do. Exit code 1."""
 
 
+class KafkaAway(NotReady):
+    """A Kafka does not answer."""
+
+
 class App(faust.App):
     """A Faust app that knows which contracts it reads and writes."""
 
@@ -56,6 +60,8 @@ class App(faust.App):
         """Run from the app's start to its stop."""
         self.prerequisites: list[Service] = []
         """The same, but started before anything is read."""
+        self.cluster = ""
+        """Kafka's own name for itself, once it was asked."""
         self.schema_ids: Mapping[str, int] = {}
         """Topic → id of the schema its records are written with."""
         super().__init__(
@@ -140,7 +146,8 @@ class App(faust.App):
         if not web.is_loopback(settings().web_bind) and not settings().web_token.get_secret_value():
             raise NotReady(f"HEADRACE_WEB_BIND is {settings().web_bind}, which others can reach: set HEADRACE_WEB_TOKEN to a secret, too.")
         changelogs = {f"{self.conf.id}-{table.name}-changelog": cast(int, table.partitions) for table in self.tables.values()}
-        require_topics({contract.topic: contract.partitions for contract in (*self.reads, *self.writes)} | changelogs)
+        wanted = {contract.topic: contract.partitions for contract in (*self.reads, *self.writes)} | changelogs
+        self.cluster = require_topics(settings().kafka, wanted)
         registry = Registry(settings().registry, settings().data / "schemas")
         try:
             self.schema_ids = {contract.topic: registry.register(contract) for contract in (*self.reads, *self.writes)}
@@ -161,14 +168,15 @@ class _AsTheyAre(faust.Schema[Any, Any]):
         return message.value
 
 
-def require_topics(wanted: Mapping[str, int]) -> None:
-    """NotReady unless each topic is there with this many partitions."""
-    admin = AdminClient({"bootstrap.servers": settings().kafka, "log_level": 0})
+def require_topics(servers: str, wanted: Mapping[str, int]) -> str:
+    """The cluster's own name for itself; NotReady unless each topic is there with this many partitions, KafkaAway without an answer."""
+    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
     try:
-        there = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
+        cluster = admin.list_topics(timeout=TIMEOUT_SECONDS)
     except KafkaException as error:
-        message = f"Kafka at {settings().kafka} does not answer ({error.args[0].str()}). Start it (headrace up), or set HEADRACE_KAFKA."
-        raise NotReady(message) from error
+        message = f"Kafka at {servers} does not answer ({error.args[0].str()}). Start it (headrace up), or set HEADRACE_KAFKA."
+        raise KafkaAway(message) from error
+    there = cluster.topics
     problems = [f"{name} is missing" for name in wanted if name not in there]
     problems += [
         f"{name} has {len(there[name].partitions)} partitions instead of {count}"
@@ -176,4 +184,5 @@ def require_topics(wanted: Mapping[str, int]) -> None:
         if name in there and len(there[name].partitions) != count
     ]
     if problems:
-        raise NotReady(f"Topics of Kafka at {settings().kafka}: {', '.join(problems)}. `headrace topics` makes missing ones.")
+        raise NotReady(f"Topics of Kafka at {servers}: {', '.join(problems)}. `headrace topics` makes missing ones.")
+    return cast(str, cluster.cluster_id)

@@ -1,7 +1,7 @@
 """Kafka record batches taken whole from aiokafka's fetcher: one object per poll and partition, not one per record."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -67,6 +67,14 @@ class Batch:
         columns = (self.keys, self.values, self.timestamps, self.offsets)
         head = Batch(self.topic, self.partition, *(c[:records] for c in columns))  # type: ignore[arg-type]
         return head, Batch(self.topic, self.partition, *(c[records:] for c in columns))  # type: ignore[arg-type]
+
+    def without(self, rows: Set[int]) -> "Batch":
+        """The batch without the records at some positions."""
+        if not rows:
+            return self
+        kept = [row for row in range(len(self)) if row not in rows]
+        columns = (self.keys, self.values, self.timestamps, self.offsets)
+        return Batch(self.topic, self.partition, *([column[row] for row in kept] for column in columns))  # type: ignore[arg-type]
 
 
 class BatchTopics:

@@ -10,6 +10,7 @@ from streams.metrics import Sample
 if TYPE_CHECKING:
     from streams.assembly import App
     from streams.dispatch import Dispatching
+    from streams.forwarding import Forwarding
     from streams.ingest import Ingest
     from streams.lane import Lane
     from streams.sinking import Sinking
@@ -90,6 +91,12 @@ def of_sinking(sinking: "Sinking") -> Iterator[Sample]:
     """A topic's way into the warehouse."""
     for outcome, records in sinking.counts.items():
         yield Sample("headrace_warehouse_records_total", (sinking.contract.topic, outcome), records)
+
+
+def of_forwarding(forwarding: "Forwarding") -> Iterator[Sample]:
+    """A topic's way to the centre."""
+    for outcome, records in forwarding.counts.items():
+        yield Sample("headrace_uplink_records_total", (forwarding.contract.topic, outcome), records)
 
 
 def _of_lane(lane: "Lane", now: float) -> Mapping[str, float]:

@@ -42,6 +42,10 @@ class Metrics:
         """A command was dispatched so long after the measurement that called for it."""
         self._histograms["headrace_command_seconds"].labels(domain).observe(seconds)
 
+    def forwarded(self, topic: str, seconds: float) -> None:
+        """The centre has a batch whose oldest record was written so long ago."""
+        self._histograms["headrace_uplink_seconds"].labels(topic).observe(seconds)
+
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         """The families of all counters and gauges, as prometheus-client asks for them; one without samples says it has none."""
         families = {

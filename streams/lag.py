@@ -14,7 +14,6 @@ from faust.types import TP
 
 from schemas.catalog import Contract
 from streams import transport
-from streams.settings import settings
 
 if TYPE_CHECKING:
     from streams.assembly import App
@@ -27,8 +26,10 @@ TIMEOUT_SECONDS: Final = 5.0
 class LogEnds:
     """The ends of some topics' partitions when Kafka was last asked, and when it last answered."""
 
-    def __init__(self, contracts: Iterable[Contract]) -> None:
+    def __init__(self, contracts: Iterable[Contract], servers: str) -> None:
+        """Of the contracts' topics at the Kafka `servers`."""
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        self._servers = servers
         self._asked = {TopicPartition(c.topic, number): latest for c in contracts for number in range(c.partitions)}
         self.ends: Mapping[TP, int] = {}
         """Offset of the record that comes next."""
@@ -37,7 +38,7 @@ class LogEnds:
 
     def connect(self) -> None:
         """Connect in the background."""
-        self._admin = AdminClient({"bootstrap.servers": settings().kafka, "log_level": 0, "reconnect.backoff.max.ms": 1000})
+        self._admin = AdminClient({"bootstrap.servers": self._servers, "log_level": 0, "reconnect.backoff.max.ms": 1000})
 
     def ask(self) -> bool:
         """Ask Kafka and wait; False where it does not answer for every partition in time, and nothing changes."""

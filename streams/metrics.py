@@ -272,6 +272,21 @@ CATALOGUE: Final = (
         "Stored standing still while received grows: ClickHouse is slow or away.",
     ),
     Metric(
+        "headrace_uplink_records_total",
+        "counter",
+        ("topic", "outcome"),
+        "Records for the centre since the start by what became of them: received = forwarded + all rejected + those in hand.",
+        "Forwarded standing still while received grows: the centre is slow or away.",
+    ),
+    Metric(
+        "headrace_uplink_seconds",
+        "histogram",
+        ("topic",),
+        "From the time a batch's oldest record was written in the plant until the centre confirmed the batch.",
+        "Above 0.1 for more than what is caught up with: a slow way to the centre, or a plant whose processors are busy.",
+        buckets=_SECONDS,
+    ),
+    Metric(
         "headrace_ready",
         "gauge",
         ("check",),

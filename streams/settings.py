@@ -18,6 +18,8 @@ class Settings(BaseSettings):
 
     kafka: str = Field(default="127.0.0.1:19092", description="Kafka bootstrap servers, comma-separated host:port.")
     registry: str = Field(default="http://127.0.0.1:18081/apis/ccompat/v7", description="Schema registry, Confluent REST API.")
+    centre: str = Field(default="", description="Kafka bootstrap servers of the centre a plant's uplink writes to.")
+    centre_registry: str = Field(default="", description="Schema registry of that centre, Confluent REST API.")
     mqtt: str = Field(default="mqtt://127.0.0.1:11883", description="MQTT broker the gateway subscribes at and the simulator publishes to.")
     clickhouse: str = Field(
         default="", description="ClickHouse DSN, e.g. clickhouse://user:pass@host:8123/headrace; empty: the embedded engine."

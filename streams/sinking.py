@@ -6,25 +6,23 @@ batch ─▶ decode ─▶ prepare ─▶ piece ── gathered for a second ─
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, cast
 
 import polars as pl
-from faust.types import TP, EventT
+from faust.types import EventT
 from mode import Service
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
-from agents.letters import dead_letters
 from agents.reading import Domain
-from schemas.catalog import DEAD_LETTERS, Contract
+from schemas.catalog import Contract
 from schemas.rejects import Reason, Reject
-from schemas.wire import decode
 from streams.assembly import App
 from streams.batches import Batch
 from streams.clickhouse import ClickHouse, ClickHouseAway, RowsRefused
 from streams.collector import of_sinking
+from streams.intake import Intake
 from streams.pieces import Piece, columns, halves, height, located, together, token
 
 # Every insert makes a part that merges have to take in: fewer is cheaper, later is staler.
@@ -36,37 +34,24 @@ MOST_ROWS: Final = 400_000
 MOST_BYTES: Final = 128 << 20
 
 
-class Sinking(Service):
+class Sinking(Intake):
     """Stores one contract's topic in its table."""
 
     def __init__(self, app: App, clickhouse: ClickHouse, contract: Contract, domain: Domain | None = None) -> None:
         """Run with `app`. What `domain` rejects of its source is not stored, and its own worker dead-letters it."""
-        super().__init__()
-        self.app = app
-        self.contract = contract
-        self.counts: Counter[str] = Counter()
-        """The ledger since the start: `received` = `stored` + every `rejected/<reason>` + what is in hand or was revoked."""
+        super().__init__(app, contract, f"sink-{contract.sink}")
         self._clickhouse = clickhouse
         self._domain = domain
         self._columns = [pl.col("row"), *columns(contract), *([pl.col("partition"), pl.col("offset")] if domain else [])]
         self._gathered: list[Piece] = []
         self._room, self._enough = asyncio.Event(), asyncio.Event()
         self._storing = asyncio.Lock()
-        self.away: set[str] = set()
-        """What it waits for."""
-        app.services.append(self)
         app.metrics.sources.append(partial(of_sinking, self))
-        app.waits.append(self._waits)
         app.on_partitions_revoked.connect(self._drop, weak=False)
-        app.agent(app.batch_topic(contract), name=f"sink-{contract.sink}")(self._consume)
 
     def adopt(self, domain: Domain) -> None:
         """Judge by another version of the domain from the next batch on."""
         self._domain = domain
-
-    async def _consume(self, stream: Any) -> None:  # noqa: ANN401  # Faust's streams are not typed for raw channels
-        async for event in stream.noack().events():
-            await self.take(event)
 
     async def take(self, event: EventT[Any]) -> None:
         """Gather a batch; waits while there is no room, which holds up the reading of all topics."""
@@ -113,18 +98,12 @@ class Sinking(Service):
         return height(self._gathered) >= MOST_ROWS or sum(piece.rows.estimated_size() for piece in self._gathered) >= MOST_BYTES
 
     async def _rows(self, batch: Batch) -> pl.DataFrame:
-        self.counts["received"] += len(batch)
-        decoded = decode(batch.values, self.contract.codec, self.app.writers.known, self.app.writers.missing)
-        while decoded.unknown:
-            self.away.add("schemas")
-            await self.app.writers.fetch(decoded.unknown)
-            decoded = decode(batch.values, self.contract.codec, self.app.writers.known, self.app.writers.missing)
-        self.away.discard("schemas")
+        decoded = await self.decode(batch)
         if self._domain is None:
-            await self._dead_letter(batch, decoded.rejects)
+            await self.dead_letter(batch, decoded.rejects)
             return decoded.frame
         rows, unfit = self._domain.sort_out(located(batch, decoded.frame))
-        self._count([*decoded.rejects, *unfit])
+        self.count([*decoded.rejects, *unfit])
         return rows
 
     async def _insert(self, pieces: Sequence[Piece]) -> None:
@@ -138,7 +117,7 @@ class Sinking(Service):
                 for half in halves(pieces):
                     await self._insert(half)
             else:
-                await self._dead_letter(pieces[0].batch, [Reject(pieces[0].rows["row"][0], Reason.SINK_REFUSED, str(refused))])
+                await self.dead_letter(pieces[0].batch, [Reject(pieces[0].rows["row"][0], Reason.SINK_REFUSED, str(refused))])
         else:
             self.counts["stored"] += height(pieces)
 
@@ -159,16 +138,3 @@ class Sinking(Service):
         self.away.add("clickhouse")
         problem = state.outcome.exception() if state.outcome else None
         self.log.warning("clickhouse_awaited table=%s attempt=%d: %s", self.contract.sink, state.attempt_number, problem)
-
-    def _waits(self) -> dict[TP, str]:
-        return {tp: ", ".join(sorted(self.away)) for tp in self.app.consumer.assignment()} if self.away else {}
-
-    async def _dead_letter(self, batch: Batch, rejects: Sequence[Reject]) -> None:
-        if rejects:
-            letters = dead_letters(batch, rejects)
-            # Delivered before the commit, as the transport flushes first.
-            await self.app.send_frame(DEAD_LETTERS, letters, letters["key"].to_list())
-            self._count(rejects)
-
-    def _count(self, rejects: Sequence[Reject]) -> None:
-        self.counts.update(f"rejected/{reject.reason}" for reject in rejects)

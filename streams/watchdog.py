@@ -20,6 +20,7 @@ from faust.types import TP
 from mode import Service
 
 from streams.lag import TIMEOUT_SECONDS, LogEnds, consumption, recovery_of, waiting
+from streams.settings import settings
 from streams.stacks import dump
 from streams.stalls import Awake, Stalls
 
@@ -56,7 +57,7 @@ class Watchdog(Service):
     def __init__(self, app: "App", limits: Limits | None = None) -> None:
         super().__init__()
         self.limits = limits or Limits()
-        self.log_ends = LogEnds(app.reads or app.writes)
+        self.log_ends = LogEnds(app.reads or app.writes, settings().kafka)
         self.stalled: Mapping[str, float] = {}
         """Seconds without progress, by what is due; see `Stalls`."""
         self.loop_delay_seconds = 0.0

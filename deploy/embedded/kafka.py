@@ -1,5 +1,7 @@
 """Apache Kafka, one node that is broker and controller (KRaft)."""
 
+import base64
+import secrets
 import subprocess
 from pathlib import Path
 from typing import ClassVar, Final
@@ -12,8 +14,6 @@ from deploy.embedded.artifacts import fetch, pins
 from deploy.embedded.errors import StackError
 from deploy.embedded.preflight import free_ports
 from deploy.embedded.service import Service
-
-CLUSTER_ID: Final = "aGVhZHJhY2UtbG9jYWwtMQ"  # any 16 bytes in base64; constant, so that the data folder can be moved
 
 CONTROLLER_PORTS: Final = range(30_000, 32_000)  # only the broker itself dials it: any free one, chosen at each start
 
@@ -97,12 +97,14 @@ class Kafka(Service):
             return False
 
     def _format(self, java: list[str], configuration: Path) -> None:
+        # 16 bytes in base64; of its own, as an uplink tells plant and centre apart by it
+        cluster = base64.urlsafe_b64encode(b"headrace" + secrets.token_bytes(8)).decode().rstrip("=")
         format_ = [
             *java,
             "kafka.tools.StorageTool",
             "format",
             "--cluster-id",
-            CLUSTER_ID,
+            cluster,
             "--config",
             str(configuration),
             "--ignore-formatted",

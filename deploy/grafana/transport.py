@@ -92,6 +92,13 @@ TRANSPORT: Final = Board(
             ),
         ),
         Row(
+            "Uplink",
+            (
+                of("headrace_uplink_records_total", "Records for the centre", by=("topic", "outcome")),
+                of("headrace_uplink_seconds", "From the plant's log to the centre's", thresholds=above(warning=0.1)),
+            ),
+        ),
+        Row(
             "Group",
             (
                 of("headrace_rebalances_total", "Rebalances in an hour", by=("worker", "instance")),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 import polars as pl
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from agents.factory.domain import FACTORY
 from agents.letters import dead_letters, late_records
@@ -19,7 +19,7 @@ from deploy.embedded.preflight import free_ports
 from deploy.embedded.processes import marks
 from schemas.catalog import ALERTS, CHANGELOGS, DEAD_LETTERS, LATE, READINGS, WINDOWS
 from schemas.registry import Registry
-from schemas.wire import decode
+from schemas.wire import decode, encode
 from streams.batches import Batch
 
 CHANGELOG = next(iter(CHANGELOGS))
@@ -221,3 +221,30 @@ def simulate(settings, *options, to="kafka"):
     headrace = str(Path(sys.executable).with_name("headrace"))
     command = [headrace, "simulate", "factory", "--to", to, *map(str, options)]
     return subprocess.Popen(command, env=settings.environment(**marks(settings.data, "test-simulator")), stderr=subprocess.DEVNULL)
+
+
+def produce(kafka, contract, frame, *, values=None, key=None):
+    """Write a topic as its producers do."""
+    schema_id = Registry(kafka.registry, kafka.data / "test-schemas").register(contract)
+    producer = Producer({"bootstrap.servers": kafka.kafka, "partitioner": "murmur2_random", "compression.type": "snappy", "log_level": 0})
+    keys = frame[key or contract.key].cast(pl.Binary).to_list()
+    failed = []
+    for key_, value in zip(keys, values or encode(contract.codec, schema_id, frame), strict=True):
+        producer.produce(contract.topic, value, key_, on_delivery=lambda error, _: failed.append(error) if error else None)
+        if len(producer) > 50_000:
+            producer.poll(0.1)
+    assert producer.flush(60) == 0
+    assert not failed
+
+
+def sample(contract, count, **fields):
+    """Rows of a contract, told apart by their device, offset and event time."""
+    now = int(time.time() * 1000)
+    values = {pl.String: "x", pl.Binary: b"\x00\xff", pl.Float64: 0.5, pl.Boolean: False, pl.Int32: 60, pl.Int64: now}
+    row = {name: values.get(dtype) for name, dtype in contract.codec.columns.items()} | fields
+    own = {"device_id": "press-{}", "alert_id": "alert-{}", "rule_id": "rule-{}"}
+    table = [
+        {name: own[name].format(n) if name in own else n if name == "offset" else value for name, value in row.items()}
+        for n in range(count)
+    ]
+    return pl.DataFrame(table, contract.codec.columns)

@@ -26,7 +26,7 @@ def doctor(stack, tmp_path):
 def test_a_stack_that_runs_is_well(doctor):
     code, found, done = doctor()
     assert code == 0, done.stdout + done.stderr
-    assert {"kafka", "topics", "registry", "schemas", "mqtt", "clickhouse", "clock", "disk"} == found.keys()
+    assert {"kafka", "topics", "registry", "schemas", "centre", "mqtt", "clickhouse", "clock", "disk"} == found.keys()
     assert all(well for well, *_ in found.values())
 
 
@@ -37,6 +37,16 @@ def test_what_is_away_is_named_with_what_to_do_and_the_rest_is_still_looked_at(d
     assert {name for name, (well, *_) in found.items() if not well} == {"kafka", "topics", "mqtt", "clickhouse"}
     for name in ("kafka", "mqtt", "clickhouse"):
         assert f"HEADRACE_{name.upper()}" in found[name][2]
+
+
+def test_the_centre_of_a_plant_is_looked_at_where_one_is_set(doctor, stack):
+    ours = stack.settings
+    (port,) = free_ports(1)
+    assert doctor(centre=ours.kafka, centre_registry=ours.registry)[1]["centre"][0]
+    well, finding, remedy = doctor(centre=ours.kafka, centre_registry=f"http://127.0.0.1:{port}")[1]["centre"]
+    assert not well
+    assert f":{port}" in finding
+    assert "HEADRACE_CENTRE_REGISTRY" in remedy
 
 
 def test_a_folder_that_cannot_be_written_is_said_so(doctor, tmp_path):

@@ -14,18 +14,16 @@ from contextlib import closing, contextmanager
 import polars as pl
 import psutil
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import TopicPartition
 from filelock import FileLock
 
 from bench.jobs import WAREHOUSE, fresh
 from deploy.embedded.preflight import free_ports
 from schemas.catalog import ALERTS, COMMAND_EVENTS, COMMANDS, CONTRACTS, DEAD_LETTERS, LATE, READINGS, RULES, WINDOWS
-from schemas.registry import Registry
 from schemas.rejects import Reason
-from schemas.wire import encode
 from streams.clickhouse import ClickHouse
 from tests.integration import clickhouse_server
-from tests.integration.line import Topics, Worker, wait
+from tests.integration.line import Topics, Worker, produce, sample, wait
 
 SENSORS = ["temperature", "pressure", "vibration", "current", "voltage", "humidity"]
 YEAR_2150 = 5_680_281_600_000
@@ -101,33 +99,6 @@ def readings(count, devices=50, start=None):
             "plant": pl.repeat("plant-1", count, eager=True),
         }
     )
-
-
-def produce(kafka, contract, frame, *, values=None, key=None):
-    """Write a topic as its producers do."""
-    schema_id = Registry(kafka.registry, kafka.data / "test-schemas").register(contract)
-    producer = Producer({"bootstrap.servers": kafka.kafka, "partitioner": "murmur2_random", "compression.type": "snappy", "log_level": 0})
-    keys = frame[key or contract.key].cast(pl.Binary).to_list()
-    failed = []
-    for key_, value in zip(keys, values or encode(contract.codec, schema_id, frame), strict=True):
-        producer.produce(contract.topic, value, key_, on_delivery=lambda error, _: failed.append(error) if error else None)
-        if len(producer) > 50_000:
-            producer.poll(0.1)
-    assert producer.flush(60) == 0
-    assert not failed
-
-
-def sample(contract, count, **fields):
-    """Rows of a contract, told apart by their device, offset and event time."""
-    now = int(time.time() * 1000)
-    values = {pl.String: "x", pl.Binary: b"\x00\xff", pl.Float64: 0.5, pl.Boolean: False, pl.Int32: 60, pl.Int64: now}
-    row = {name: values.get(dtype) for name, dtype in contract.codec.columns.items()} | fields
-    own = {"device_id": "press-{}", "alert_id": "alert-{}", "rule_id": "rule-{}"}
-    table = [
-        {name: own[name].format(n) if name in own else n if name == "offset" else value for name, value in row.items()}
-        for n in range(count)
-    ]
-    return pl.DataFrame(table, contract.codec.columns)
 
 
 def stored_as(frame):

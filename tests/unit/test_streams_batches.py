@@ -148,6 +148,15 @@ def test_a_split_batch_is_the_batch(count, at):
     assert {(part.topic, part.partition) for part in (head, rest)} == {(TOPIC, 0)}
 
 
+@given(count=st.integers(0, 50), rows=st.sets(st.integers(0, 60)))
+def test_a_batch_without_some_records_has_the_others_in_order(count, rows):
+    whole = numbered(count)
+    rest = whole.without(rows)
+    for column in ("keys", "values", "timestamps", "offsets"):
+        assert getattr(rest, column) == [cell for row, cell in enumerate(getattr(whole, column)) if row not in rows]
+    assert (rest.topic, rest.partition) == (TOPIC, 0)
+
+
 def test_a_partition_is_paced_on_its_own_between_one_record_and_the_bound():
     topics = BatchTopics()
     for partition, records in enumerate([0, 50, 10**9]):
