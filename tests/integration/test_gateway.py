@@ -114,7 +114,8 @@ def start(stack, tmp_path):
 
     def started(settings, instance=""):
         # the stack's own mark: it stops what is left of it, whatever happens here
-        workers.append(Worker(settings, tmp_path, instance=instance, module="streams.gateway"))
+        # a port of its own each, as two of one name may run at once
+        workers.append(Worker(settings, tmp_path, instance=instance, module="streams.gateway", port=free_ports(1)[0]))
         return workers[-1]
 
     yield started
