@@ -8,7 +8,7 @@ g      ?= factory
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-quick bench-prediction bench-queries bench-recovery bench-closed-loop bench-plants chaos dashboards release-schemas up down worker
+.PHONY: help demo test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants chaos dashboards release-schemas up down worker
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench-queries: $(READY) ## Measure how long the warehouse takes to answer over t
 
 bench-recovery: $(READY) ## Measure how long a killed worker takes to recover, by the size of its state
 	$(BIN)/python -m bench.recovery
+
+bench-reload: $(READY) ## Measure how soon a rule that is applied is in force in every worker
+	$(BIN)/python -m bench.reload
 
 chaos: $(READY) ## Kill every part of the line at random under load and judge what is left (FOR=600: seconds, SEED=…: repeat a run)
 	$(BIN)/python -m tests.integration.chaos $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED))

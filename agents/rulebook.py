@@ -4,7 +4,7 @@ A rule's conditions are SQL expressions over the columns its stage has; they loo
 does not depend on the batch it is in.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from string import Formatter
 from typing import Any, Final, Literal
@@ -97,20 +97,15 @@ def _escalation(row: Row, probe: pl.DataFrame) -> Escalation | None:
     return Escalation(_expression("escalates", row.escalates, probe, boolean=True), to)
 
 
-def refused(row: Row, domain: Domain) -> str | None:
-    """What is wrong with a row; None if nothing is."""
-    try:
-        fit(row, domain)
-    except Unfit as unfit:
-        return str(unfit)
-    return None
-
-
 def with_rows(domain: Domain, rows: Iterable[Row]) -> Domain:
-    """The domain with operators' rules, each of which fits, in the place of those of the same name."""
-    found = list(rows)
-    names = {row.name for row in found}
-    over = {stage: [fit(row, domain) for row in found if row.over == stage] for stage in ("readings", "trends")}
+    """The domain with operators' rules in the place of those of the same name. Raises Unfit."""
+    return with_rules(domain, [(row, fit(row, domain)) for row in rows])
+
+
+def with_rules(domain: Domain, fitted: Sequence[tuple[Row, Rule]]) -> Domain:
+    """The same, of rows and the rules they are in the domain."""
+    names = {row.name for row, _ in fitted}
+    over = {stage: [rule for row, rule in fitted if row.over == stage] for stage in ("readings", "trends")}
     return replace(
         domain,
         rules=[*(rule for rule in domain.rules if rule.name not in names), *over["readings"]],

@@ -1,6 +1,6 @@
 """Results to paper: the figures that matter, `bench/results/<plan>.json`, and of a full run `bench/RESULTS.md` with its plots.
 
-`python -m bench.report` writes the last two anew from the JSON of the last full run and the last of `bench.prediction`.
+`python -m bench.report` writes the last two anew from the JSON of the last full run and the last of the other measurements.
 """
 
 from collections.abc import Mapping, Sequence
@@ -109,7 +109,7 @@ ten-minute windows. Resident memory of the worker, in MiB:
 
 ![memory](memory.svg)
 """
-    (folder / "RESULTS.md").write_text(text + _foresight(folder) + _answers() + _recovery() + _closed_loop() + _to_the_centre())
+    (folder / "RESULTS.md").write_text(text + _foresight(folder) + _answers() + _recovery() + _reload() + _closed_loop() + _to_the_centre())
 
 
 def _foresight(folder: Path) -> str:
@@ -175,6 +175,19 @@ and to commit the first checkpoint, which writes all of the state anew.
 {taken["rebuild_s"]:.2g} s to build, {taken["checkpoint_s"]:.2g} s to checkpoint. The start does not depend on the state.
 
 {_table(pl.DataFrame(rows))}
+"""
+
+
+def _reload() -> str:
+    """The section on what `python -m bench.reload` measured last."""
+    found = orjson.loads((RESULTS / "reload.json").read_bytes())
+    return f"""
+## Rules in force
+
+Written by `make bench-reload`. {found["workers"]} factory workers judge {found["rate"]:,} readings a second while a rule is applied
+{found["applies"]} times. From when Kafka has it, which is when `headrace rules apply` says so, to when the slower of them tells of it at
+`/rules`:
+median **{found["median_ms"]:.0f} ms**, at most **{found["max_ms"]:.0f} ms**.
 """
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from deploy import rules_commands, schemas_commands, sensors_commands
+from deploy import alerts_commands, rules_commands, schemas_commands, sensors_commands
 from deploy.demo.commands import demo
 from deploy.doctor import doctor
 from deploy.embedded.commands import down, status, up
@@ -18,6 +18,7 @@ app.command()(status)
 app.command()(topics)
 app.command()(doctor)
 app.command()(prometheus)
+app.add_typer(alerts_commands.app, name="alerts")
 app.add_typer(rules_commands.app, name="rules")
 app.add_typer(schemas_commands.app, name="schemas")
 app.add_typer(sensors_commands.app, name="sensors")

@@ -21,6 +21,7 @@ from deploy.reach import reached
 from schemas.catalog import RULES
 from streams import operators
 from streams.rehearsal import rehearse
+from streams.settings import settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -91,7 +92,7 @@ def apply(file: File) -> None:
     """
     found = _parse(file)
     with reached():
-        asyncio.run(operators.apply(RULES, found.domain, found.rows))
+        asyncio.run(operators.apply(settings(), RULES, found.domain, found.rows))
     typer.echo(f"applied to {found.domain}: {', '.join(row.name for row in found.rows)}")
 
 
@@ -113,7 +114,7 @@ def retire(domain: Annotated[str, typer.Argument(help="E.g. factory.")], name: A
             )
         else:
             raise typer.BadParameter(f"no rule {name} in {domain}; there are {', '.join(of_code | applied)}")
-        asyncio.run(operators.apply(RULES, domain, [row]))
+        asyncio.run(operators.apply(settings(), RULES, domain, [row]))
     typer.echo(f"retired {domain}/{name}")
 
 

@@ -58,6 +58,7 @@ WINDOWS: Final = Contract(
     topic="factory.windows", key="device_id", partitions=4, retention_hours=7 * DAY_HOURS, sink="windows", central=True
 )
 ALERTS: Final = Contract(topic="alerts", key="device_id", partitions=4, retention_hours=30 * DAY_HOURS, sink="alerts", central=True)
+ALERT_ACTIONS: Final = Contract(topic="alert-actions", key="device_id", partitions=4, retention_hours=30 * DAY_HOURS, sink="alert_actions")
 LATE: Final = Contract(topic="late", key="device_id", partitions=4, retention_hours=7 * DAY_HOURS, sink="late_records")
 DEAD_LETTERS: Final = Contract(topic="dead-letters", key=None, partitions=4, retention_hours=30 * DAY_HOURS, sink="dead_letters")
 COMMANDS: Final = Contract(topic="commands", key="device_id", partitions=4, retention_hours=30 * DAY_HOURS, sink="commands")

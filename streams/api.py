@@ -4,9 +4,11 @@ A question may be for another worker of the group: whichever is asked, it answer
 """
 
 import asyncio
-from collections.abc import Callable
+import re
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple, cast
+from inspect import iscoroutinefunction
+from typing import Any, Final, Literal, NamedTuple, cast
 
 import orjson
 from aiohttp import web
@@ -26,6 +28,10 @@ class Unknown(Exception):
     """What is asked for is not there."""
 
 
+class Conflict(Exception):
+    """What is asked cannot be done as things stand."""
+
+
 class Nothing(BaseModel):
     """A question that takes nothing."""
 
@@ -33,23 +39,24 @@ class Nothing(BaseModel):
 
 
 class Question(NamedTuple):
-    """A path, what it takes there and in its query string, what it is for, and what answers it (in a thread)."""
+    """A path, what it takes there and in its query string (a POST: in its JSON body), what it is for, and what answers it."""
 
     path: str
     """`{name}` stands for a field of the model."""
     model: type[BaseModel]
     summary: str
-    answer: Callable[[Any], dict[str, Any]]
-    """May raise `Unknown`, `NoAnswer` and `ClickHouseAway`."""
+    answer: Callable[[Any], dict[str, Any] | Awaitable[dict[str, Any]]]
+    """A function, called in a thread, or a coroutine. May raise `Unknown`, `Conflict`, `NoAnswer` and `ClickHouseAway`."""
     whose: ByKey | ByAll | None = None
     """Which workers of the group have the answer, if not every one."""
+    method: Literal["GET", "POST"] = "GET"
 
 
 def mount(app: App, *questions: Question) -> None:
     """Have a worker answer them, and describe itself."""
     routes = cast(Web, app.web).web_app.router
     for question in questions:
-        routes.add_get(question.path, _handler(app, question))
+        routes.add_route(question.method, question.path, _handler(app, question))
     description = _describe(app.conf.id, questions)
     routes.add_get(DESCRIPTION, _constant(description))
     routes.add_get(PAGE, _page(page(description)))
@@ -58,7 +65,9 @@ def mount(app: App, *questions: Question) -> None:
 def _handler(app: App, question: Question) -> Callable[[web.Request], Any]:
     async def handle(request: web.Request) -> web.Response:
         try:
-            asked = question.model.model_validate({**request.query, **request.match_info})
+            asked = question.model.model_validate(await _given(request))
+        except orjson.JSONDecodeError as error:
+            return _json({"error": f"the body is not JSON: {error}"}, HTTPStatus.BAD_REQUEST)
         except ValidationError as error:
             found = (problem for problem in error.errors() if problem["type"] != "default_factory_not_called")  # for another's sake
             problems = [{"field": ".".join(map(str, problem["loc"])), "problem": problem["msg"]} for problem in found]
@@ -69,17 +78,24 @@ def _handler(app: App, question: Question) -> Callable[[web.Request], Any]:
             return _json({"error": str(much)}, HTTPStatus.BAD_REQUEST)
         except Unknown as unknown:
             return _json({"error": str(unknown)}, HTTPStatus.NOT_FOUND)
+        except Conflict as conflict:
+            return _json({"error": str(conflict)}, HTTPStatus.CONFLICT)
         except (ClickHouseAway, NoAnswer) as away:
             return _json({"error": f"{away}; ask again"}, HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": str(RETRY_SECONDS)})
 
     return handle
 
 
+async def _given(request: web.Request) -> object:
+    given = dict(request.query) if request.method == "GET" else orjson.loads(await request.read())
+    return {**given, **request.match_info} if isinstance(given, dict) else given
+
+
 async def _answer(app: App, question: Question, request: web.Request, asked: BaseModel) -> web.Response:
     whose = question.whose
     if isinstance(whose, ByKey) and (address := owner(app, whose.contract, whose.key(asked))):
         return await forward(app, request, address)
-    answer = await asyncio.to_thread(question.answer, asked)
+    answer: Any = await (question.answer(asked) if iscoroutinefunction(question.answer) else asyncio.to_thread(question.answer, asked))
     if isinstance(whose, ByAll) and not is_from_peer(request):
         answer = whose.merge(asked, [answer, *await forward_to_others(app, request, whose.contract)])
     return _json(answer)
@@ -105,25 +121,38 @@ def _json(body: Any, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str]
 
 
 def _describe(name: str, questions: tuple[Question, ...]) -> dict[str, Any]:
-    paths = {}
+    paths: dict[str, dict[str, Any]] = {}
     for question in questions:
         schema = question.model.model_json_schema()
+        in_path = set(re.findall(r"{(\w+)}", question.path))
+        properties = schema.get("properties", {})
+        in_body = set(properties) - in_path if question.method == "POST" else set()
         parameters = [
             {
                 "name": field,
-                "in": "path" if f"{{{field}}}" in question.path else "query",
+                "in": "path" if field in in_path else "query",
                 "required": field in schema.get("required", ()),
                 "description": about.get("description", ""),
                 "schema": {key: value for key, value in about.items() if key != "description"},
             }
-            for field, about in schema.get("properties", {}).items()
+            for field, about in properties.items()
+            if field not in in_body
         ]
         answers = {
             "200": {"description": "The answer.", "content": {"application/json": {}}},
             "400": {"description": "The question is wrong: which field, and why."},
             "503": {"description": "What would know does not answer now: `error` says what. Ask again after `Retry-After` seconds."},
         }
-        if "{" in question.path:
+        if in_path:
             answers["404"] = {"description": "There is nothing of this name."}
-        paths[question.path] = {"get": {"summary": question.summary, "parameters": parameters, "responses": answers}}
+        operation = {"summary": question.summary, "parameters": parameters, "responses": answers}
+        if question.method == "POST":
+            answers["409"] = {"description": "That cannot be done as things stand."}
+            operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _without(schema, in_path)}}}
+        paths.setdefault(question.path, {})[question.method.lower()] = operation
     return {"openapi": "3.1.0", "info": {"title": f"Headrace, {name} worker", "version": "1"}, "paths": paths}
+
+
+def _without(schema: dict[str, Any], fields: set[str]) -> dict[str, Any]:
+    properties = {field: about for field, about in schema["properties"].items() if field not in fields}
+    return {**schema, "properties": properties, "required": [field for field in schema.get("required", ()) if field not in fields]}

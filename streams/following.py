@@ -1,4 +1,4 @@
-"""A topic of operators in a running worker: it reads all of it before its first batch, and follows it from then on, without a group."""
+"""A topic that a worker reads whole before anything else, and follows from then on, without a group: nothing is assigned or committed."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -21,10 +21,10 @@ Take = Callable[[pl.DataFrame, Sequence[Reject]], None]
 
 
 class Following(Service):
-    """Hands on what comes in a topic of one partition: records, in their order, and rejects."""
+    """Hands on what comes in a topic: records with their `arrival` (Kafka timestamp, ms), in the order of their partition, and rejects."""
 
     def __init__(self, app: App, contract: Contract, take: Take) -> None:
-        """Run with `app`, before it reads anything else."""
+        """Run with `app`, before it reads or answers anything else."""
         super().__init__()
         self.app, self._contract, self._hand_on = app, contract, take
         app.prerequisites.append(self)
@@ -35,11 +35,11 @@ class Following(Service):
         """Read what is there. Waits for Kafka and the registry."""
         self._consumer = AIOKafkaConsumer(bootstrap_servers=settings().kafka, enable_auto_commit=False, fetch_max_wait_ms=POLL_MS)
         await self._consumer.start()
-        everything = TopicPartition(self._contract.topic, 0)
-        self._consumer.assign([everything])
-        await self._consumer.seek_to_beginning(everything)
-        end = (await self._consumer.end_offsets([everything]))[everything]
-        while await self._consumer.position(everything) < end:
+        everything = [TopicPartition(self._contract.topic, number) for number in range(self._contract.partitions)]
+        self._consumer.assign(everything)
+        await self._consumer.seek_to_beginning(*everything)
+        ends = await self._consumer.end_offsets(everything)
+        while [tp for tp in everything if await self._consumer.position(tp) < ends[tp]]:
             await self._take()
 
     async def on_stop(self) -> None:
@@ -53,10 +53,12 @@ class Following(Service):
 
     async def _take(self) -> None:
         found = await self._consumer.getmany(timeout_ms=POLL_MS)
-        values = [value for batches in found.values() for batch in batches for value in batch.values]
+        came = [batch for batches in found.values() for batch in batches]
+        values = [value for batch in came for value in batch.values]
         if not values:
             return
         writers = self.app.writers
         while (decoded := decode(values, self._contract.codec, writers.known, writers.missing)).unknown:
             await writers.fetch(decoded.unknown)
-        self._hand_on(decoded.frame, decoded.rejects)
+        arrival = pl.Series("arrival", [at for batch in came for at in batch.timestamps], dtype=pl.Int64)
+        self._hand_on(decoded.frame.with_columns(arrival.gather(decoded.frame["row"])), decoded.rejects)

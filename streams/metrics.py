@@ -287,6 +287,20 @@ CATALOGUE: Final = (
         buckets=_SECONDS,
     ),
     Metric(
+        "headrace_desk_alerts",
+        "gauge",
+        ("state", "severity"),
+        "Alerts on the desk: open, acknowledged, silenced, or cleared within a day.",
+        "Many open at once: a plant in trouble, or a rule whose condition is wrong.",
+    ),
+    Metric(
+        "headrace_desk_waiting_seconds",
+        "gauge",
+        ("severity",),
+        "How long the oldest open alert has waited for somebody; 0 if none does. Those silenced or acknowledged do not count.",
+        "Growing: nobody is at the desk. This is what to page by.",
+    ),
+    Metric(
         "headrace_ready",
         "gauge",
         ("check",),

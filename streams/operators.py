@@ -4,11 +4,11 @@ import getpass
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, Final, cast
 
 import polars as pl
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 from pydantic import BaseModel
 
 from agents.limits import Limits, refused
@@ -17,7 +17,8 @@ from schemas.catalog import SENSORS, Contract
 from schemas.registry import Registry
 from schemas.wire import decode, encode
 from streams.producer import Producer
-from streams.settings import settings
+from streams.reader import TopicReader
+from streams.settings import Settings, settings
 
 TIMEOUT_SECONDS: Final = 10
 
@@ -31,24 +32,8 @@ def records(contract: Contract) -> pl.DataFrame:
     """Every record that is there, in the order they were applied in. Raises KafkaException, RegistryDown."""
     registry = Registry(settings().registry, settings().data / "schemas")
     writers = {registry.register(contract): contract.codec}
-    options = {"enable.auto.commit": False, "enable.partition.eof": True, "log_level": 0}
-    consumer = Consumer({"bootstrap.servers": settings().kafka, "group.id": "headrace-operators", **options})
-    values: list[bytes | None] = []
-    try:
-        consumer.list_topics(contract.topic, timeout=TIMEOUT_SECONDS)  # says so if Kafka is away, where reading would wait
-        consumer.assign([TopicPartition(contract.topic, 0, OFFSET_BEGINNING)])
-        while True:
-            message = consumer.poll(TIMEOUT_SECONDS)
-            if message is None:
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # its public name
-            if (error := message.error()) is None:
-                values.append(message.value())
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                break
-            else:
-                raise KafkaException(error)
-    finally:
-        consumer.close()
+    with closing(TopicReader(contract)) as topic:
+        values = [value for partition in topic.spans for batch in topic.batches(partition) for value in batch.values]
     return decode(values, contract.codec, writers).frame.drop("row")
 
 
@@ -60,24 +45,29 @@ def with_sensor_types(domain: Domain) -> Domain:
     return replace(domain, limits=Limits(domain.limits.sensors, [record for record in applied if not refused(record)]))
 
 
-async def apply(contract: Contract, domain: str, rows: Sequence[BaseModel], **stamp: int) -> None:
+async def apply(ours: Settings, contract: Contract, domain: str, rows: Sequence[BaseModel], **stamp: int) -> None:
     """Write rows, each of which has a name, and `stamp`, by whom and when; return when Kafka has them.
 
     Raises DeliveryFailed, RegistryDown.
     """
-    registry = Registry(settings().registry, settings().data / "schemas")
+    registry = Registry(ours.registry, ours.data / "schemas")
     schema_id = registry.register(contract)
     key = cast(str, contract.key)
-    said: dict[str, Any] = {"domain": domain, "applied_at": now_ms(), "applied_by": f"{getpass.getuser()}@{socket.gethostname()}", **stamp}
+    said: dict[str, Any] = {"domain": domain, "applied_at": now_ms(), "applied_by": operator(), **stamp}
     fields = [row.model_dump(mode="json") for row in rows]
     records = pl.DataFrame([{key: f"{domain}/{row['name']}", **row, **said} for row in fields])
     values: list[bytes | None] = [*encode(contract.codec, schema_id, records.select(list(contract.codec.columns or ())))]
-    producer = Producer(settings().kafka, delivery_seconds=TIMEOUT_SECONDS)
+    producer = Producer(ours.kafka, delivery_seconds=TIMEOUT_SECONDS)
     try:
         await producer.send_batch(contract.topic, records[key].cast(pl.Binary).to_list(), values)
         await producer.flush()
     finally:
         await producer.close()
+
+
+def operator() -> str:
+    """Who runs this command: user and machine."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def now_ms() -> int:

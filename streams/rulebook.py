@@ -9,7 +9,9 @@ from aiohttp import web
 from faust.web.drivers.aiohttp import Web
 
 from agents.reading import Domain
-from agents.rulebook import Row, refused, with_rows
+from agents.rowfile import Unfit
+from agents.rulebook import Row, fit, with_rules
+from agents.rules import Rule
 from schemas.catalog import RULES
 from schemas.rejects import Reject
 from streams.assembly import App
@@ -27,7 +29,7 @@ class Rulebook:
         """Run with `app`, before it reads anything else."""
         self.watching = watching
         self.builtin = watching.domain
-        self.rows: dict[str, Row] = {}
+        self.rules: dict[str, tuple[Row, Rule]] = {}
         self.refused = 0
         Following(app, RULES, self._take)
         app.metrics.sources.append(self._samples)
@@ -36,17 +38,18 @@ class Rulebook:
     def adopt(self, domain: Domain) -> None:
         """From now on apply the rules to another version of the domain; its columns are the same."""
         self.builtin = domain
-        self.watching.adopt(with_rows(domain, self.rows.values()))
+        self.watching.adopt(with_rules(domain, [*self.rules.values()]))
 
     def _take(self, records: pl.DataFrame, rejects: Sequence[Reject]) -> None:
         for reject in rejects:
             self._refuse("", f"{reject.reason}: {reject.detail}")
         for record in records.filter(pl.col("domain") == self.builtin.name).iter_rows(named=True):
             row = Row.of(record)
-            if problem := refused(row, self.builtin):
-                self._refuse(row.name, problem)
+            try:
+                self.rules[row.name] = row, fit(row, self.builtin)
+            except Unfit as unfit:
+                self._refuse(row.name, str(unfit))
             else:
-                self.rows[row.name] = row
                 logger.info("rule_applied name=%s retired=%s by=%s", row.name, row.retired, record["applied_by"])
         self.adopt(self.builtin)
 
@@ -63,7 +66,7 @@ class Rulebook:
         there = {"readings": domain.rules, "trends": domain.trend_rules}
         rules = [
             {"name": rule.name, "over": over, "severity": rule.severity, "message": rule.message, "command": rule.command, "from": "code"}
-            | ({**self.rows[rule.name].model_dump(mode="json"), "from": "operator"} if rule.name in self.rows else {})
+            | ({**self.rules[rule.name][0].model_dump(mode="json"), "from": "operator"} if rule.name in self.rules else {})
             for over, rules in there.items()
             for rule in rules
         ]

@@ -35,6 +35,10 @@ class Settings(BaseSettings):
     web_token: SecretStr = Field(
         default=SecretStr(""), description="What all but /live asks for (Authorization: Bearer …) where web_bind is no loopback address."
     )
+    desk: str = Field(default="http://127.0.0.1:6069", description="Where headrace alerts finds a desk worker.")
+    escalate_minutes: float = Field(
+        default=0, ge=0, description="An alert that nobody acknowledged for so long goes one severity up; 0: never."
+    )
     instance: str = Field(default="", description="Static group membership: a stable name of this worker; empty: dynamic membership.")
     broker_heap_mb: int = Field(default=512, ge=256, description="Java heap of the local stack's Kafka broker.")
     registry_heap_mb: int = Field(default=192, ge=96, description="Java heap of the local stack's schema registry.")

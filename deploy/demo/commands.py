@@ -16,7 +16,7 @@ from rich.live import Live
 from deploy.demo.figures import Feed, Figures, Reader
 from deploy.demo.screen import Screen
 from deploy.demo.verdict import judge
-from deploy.demo.workers import Simulator, Worker
+from deploy.demo.workers import PORTS, Simulator, Worker
 from deploy.embedded import control
 from deploy.embedded.commands import download, in_words
 from deploy.embedded.errors import StackError
@@ -78,7 +78,7 @@ def _stack(ours: Settings) -> AbstractContextManager[object]:
 
 
 def _run(ours: Settings, running: ExitStack, seconds: float | None, devices: int) -> Sequence[str]:
-    workers = {name: Worker(ours, name) for name in ("factory", "warehouse", "gateway")}
+    workers = {name: Worker(ours, name) for name in PORTS}
     simulator = Simulator(ours, devices)
     started: list[Service] = [*workers.values()]
     _say("starting the workers")

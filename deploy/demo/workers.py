@@ -11,7 +11,7 @@ from deploy.embedded.service import Service
 from streams.settings import Settings
 
 HOST: Final = "127.0.0.1"
-PORTS: Final = {"factory": 6066, "warehouse": 6067, "gateway": 6068}
+PORTS: Final = {"factory": 6066, "warehouse": 6067, "desk": 6069, "gateway": 6068}
 """Where each worker's web endpoints are, unless something else is there already."""
 
 

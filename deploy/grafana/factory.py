@@ -73,6 +73,18 @@ FACTORY: Final = Board(
             ),
         ),
         Row(
+            "Desk",
+            (
+                Panel(
+                    "lines",
+                    "Alerts by what was done about them",
+                    {"{{state}} {{severity}}": "max by (state, severity) (headrace_desk_alerts)"},
+                    note="Every desk has all of them.",
+                ),
+                of("headrace_desk_waiting_seconds", "Longest wait for somebody"),
+            ),
+        ),
+        Row(
             "Readings",
             (
                 Panel(

@@ -21,6 +21,7 @@ from tests.integration.line import Worker, simulate, wait
 
 FOLDER = Path(deploy.prometheus.__file__).parent
 FAULTS = "duplicates=0.02,disorder=0.02,late=0.01,garbage=0.02"
+WORKING = ("factory", "warehouse", "gateway", "desk")
 # What Grafana puts in their place: all values, and a range of many scrapes.
 VARIABLES = {"$worker": ".*", "$instance": ".*", "$domain": ".*", "$topic": ".*", "$__rate_interval": "1m"}
 
@@ -69,19 +70,17 @@ class Prometheus:
     def scrapes_all(self):
         with suppress(httpx.TransportError):
             if self.client.get("/-/ready").status_code == 200:
-                return [value for _, value in self.ask("min by (worker) (headrace_ready)")] == [1, 1, 1]
+                return [value for _, value in self.ask("min by (worker) (headrace_ready)")] == [1] * len(WORKING)
         return False
 
 
 @pytest.fixture(scope="module")
 def line(stack, tmp_path_factory):
-    """The three workers and their Prometheus, over two hours of readings at once and then some seconds of them from devices."""
+    """The workers and their Prometheus, over two hours of readings at once and then some seconds of them from devices."""
     folder = tmp_path_factory.mktemp("dashboards")
     settings = stack.settings.model_copy(update={"data": folder})
     with ExitStack() as running:
-        workers = {
-            name: running.enter_context(Worker(settings, folder, module=f"streams.{name}")) for name in ("factory", "warehouse", "gateway")
-        }
+        workers = {name: running.enter_context(Worker(settings, folder, module=f"streams.{name}")) for name in WORKING}
         prometheus = running.enter_context(Prometheus(folder, settings, workers))
         wait(prometheus.scrapes_all, prometheus.tail, worker=workers["factory"])
         # Wear that takes longer than forecasts look ahead, seen by a reading every ten seconds.
@@ -117,7 +116,7 @@ def test_every_metric_that_a_panel_or_a_rule_names_is_one_that_workers_have(line
     named = {metric.name for query in [*rules, *(query for _, query in panels())] for metric in metrics_of(query)}
     assert {name.removesuffix("_total") for name in named} <= known
     for process in ("up", "process_start_time_seconds", "process_cpu_seconds_total", "process_resident_memory_bytes"):
-        assert len(prometheus.ask(process)) == 3, process
+        assert len(prometheus.ask(process)) == len(WORKING), process
 
 
 def test_every_rule_is_evaluated_and_none_fires_while_all_is_well(line):
@@ -146,6 +145,6 @@ def test_a_worker_that_is_gone_is_shown_as_not_ready(line):
     def shown():
         return {labels["worker"]: value for labels, value in prometheus.ask(narrowed(query))}
 
-    assert shown() == {"factory": 1, "warehouse": 1, "gateway": 1}
+    assert shown() == dict.fromkeys(WORKING, 1)
     workers["gateway"].kill()
-    wait(lambda: shown() == {"factory": 1, "warehouse": 1, "gateway": 0}, lambda: str(shown()), patience=30)
+    wait(lambda: shown() == dict.fromkeys(WORKING, 1) | {"gateway": 0}, lambda: str(shown()), patience=30)

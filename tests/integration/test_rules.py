@@ -114,7 +114,7 @@ def test_a_rehearsal_says_what_would_have_been_raised_and_changes_nothing(kafka,
     load(kafka)
     code, told = rules("test", "file", text=RULE.format(name="alive", raises="value > -1000"))
     assert code == 0, told
-    assert re.search(r"alive +120 +0 +0 +20 +\w+ of plant", told)
+    assert re.search(r"alive +120 +0 +0 +0 +0 +20 +\w+ of plant", told)
     assert sum(topics.ends(ALERTS.topic).values()) == sum(topics.ends(RULES.topic).values()) == 0
     code, told = rules("test", "--minutes", "0.1", "file", text=RULE.format(name="alive", raises="value > 1000000"))
     assert re.search(r"alive +0 +0 +0 +0", told)

@@ -146,7 +146,7 @@ def test_a_hold_time_longer_than_the_memory_of_episodes_is_waited_for():
 
 def test_historic_readings_hold_for_themselves():
     episodes = Episodes()
-    assert judge([HELD], episodes, series((11, 0), (9, 5), (11, 6), behind=60_000), ORIGIN).is_empty()
+    assert judge([HELD], episodes, series((11, 0), (9, 5), (11, 6), (11, 12), behind=60_000), ORIGIN).is_empty()
     assert judge([HELD], episodes, series((11, 17)), ORIGIN).is_empty()
     alerts = judge([HELD], episodes, series((11, 16), behind=60_000), ORIGIN)
     assert (told(alerts), alerts["historic"].to_list()) == ([("RAISED", 16, 16)], [True])

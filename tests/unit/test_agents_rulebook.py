@@ -2,8 +2,8 @@ import polars as pl
 import pytest
 
 from agents.factory.domain import FACTORY
-from agents.rowfile import Refused
-from agents.rulebook import Row, fit, parse, refused, stage, with_rows
+from agents.rowfile import Refused, Unfit
+from agents.rulebook import Row, fit, parse, stage, with_rows
 from agents.rules import Severity
 
 DOMAINS = {"factory": FACTORY}
@@ -29,6 +29,15 @@ rules:
 def row(**changes):
     usual = {"name": "hot", "severity": "WARNING", "raises": "value > 9", "clears": "value < 8", "threshold": "9", "message": "hot"}
     return Row.model_validate(usual | changes)
+
+
+def refused(row, domain):
+    """What is wrong with a row; None if nothing is."""
+    try:
+        fit(row, domain)
+    except Unfit as unfit:
+        return str(unfit)
+    return None
 
 
 def problem(was, now):

@@ -21,6 +21,7 @@ UNITS = {
     "forecasts",
     "commands",
     "rules",
+    "alerts",
 }
 
 
@@ -47,6 +48,8 @@ def test_labels_are_of_bounded_sets():
         "check",
         "what",
         "rule",
+        "state",
+        "severity",
     }
 
 
