@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from streams.exposition import Sample
 from streams.lag import consumption, recovery_of
-from streams.metrics import Sample
 
 if TYPE_CHECKING:
     from streams.assembly import App

@@ -3,12 +3,24 @@
 Gauges and counters are read from the live state when they are asked for; only the histograms are fed, once a batch or checkpoint.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, GCCollector, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from streams.metrics import CATALOGUE, Source
+from streams.metrics import CATALOGUE
+
+
+class Sample(NamedTuple):
+    """A value of a metric now; `labels` in the catalogue's order."""
+
+    name: str
+    labels: tuple[str, ...]
+    value: float
+
+
+Source = Callable[[], Iterable[Sample]]
 
 
 class Metrics:

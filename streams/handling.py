@@ -15,8 +15,8 @@ from agents.rules import Severity
 from schemas.catalog import ALERT_ACTIONS, ALERTS
 from schemas.rejects import Reject
 from streams.assembly import App
+from streams.exposition import Sample
 from streams.following import Following
-from streams.metrics import Sample
 from streams.operators import now_ms
 from streams.settings import settings
 

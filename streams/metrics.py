@@ -1,6 +1,5 @@
 """What a worker says about itself: every metric with its meaning and what it is a symptom of."""
 
-from collections.abc import Callable, Iterable
 from typing import Final, Literal, NamedTuple
 
 Kind = Literal["counter", "gauge", "histogram"]
@@ -22,16 +21,6 @@ class Metric(NamedTuple):
         """The HELP text."""
         return f"{self.meaning} {self.symptom}"
 
-
-class Sample(NamedTuple):
-    """A value of a metric now; `labels` in the catalogue's order."""
-
-    name: str
-    labels: tuple[str, ...]
-    value: float
-
-
-Source = Callable[[], Iterable[Sample]]
 
 _LANE: Final = ("domain", "partition")
 _TP: Final = ("topic", "partition")

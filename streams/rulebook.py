@@ -15,8 +15,8 @@ from agents.rules import Rule
 from schemas.catalog import RULES
 from schemas.rejects import Reject
 from streams.assembly import App
+from streams.exposition import Sample
 from streams.following import Following
-from streams.metrics import Sample
 from streams.watching import Watching
 
 logger = logging.getLogger(__name__)

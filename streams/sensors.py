@@ -15,8 +15,8 @@ from agents.reading import Domain
 from schemas.catalog import SENSORS
 from schemas.rejects import Reject
 from streams.assembly import App
+from streams.exposition import Sample
 from streams.following import Following
-from streams.metrics import Sample
 
 logger = logging.getLogger(__name__)
 

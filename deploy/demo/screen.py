@@ -9,12 +9,19 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from agents.alerts import Status
 from deploy.demo.figures import Feed, Figures
 from schemas.catalog import ALERTS, COMMAND_EVENTS, COMMANDS, DEAD_LETTERS, LATE, READINGS, WINDOWS
 
 BARS: Final = " ▁▂▃▄▅▆▇█"
 HISTORY: Final = 60
-STYLES: Final = {"RAISED": "bold red", "REOPENED": "red", "CLEARED": "green"}
+STYLES: Final = {
+    Status.RAISED: "bold red",
+    Status.REOPENED: "red",
+    Status.ESCALATED: "bold red",
+    Status.DEESCALATED: "yellow",
+    Status.CLEARED: "green",
+}
 
 
 class Screen:

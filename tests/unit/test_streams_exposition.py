@@ -5,8 +5,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from streams.exposition import Metrics
-from streams.metrics import CATALOGUE, Sample
+from streams.exposition import Metrics, Sample
+from streams.metrics import CATALOGUE
 
 
 def families(metrics):
