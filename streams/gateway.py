@@ -35,4 +35,9 @@ def commands() -> State:
     return State(dispatching.publisher.connected.is_set(), {"unsettled": dispatching.inbox.unsettled})
 
 
-app.checks |= {"mqtt": mqtt, "commands": commands}
+def schemas() -> State:
+    """Whether every schema that messages name is known; messages of others go on."""
+    return State(not ingest.waiting, {"known": len(app.writers.known), "waiting": ingest.waiting})
+
+
+app.checks |= {"mqtt": mqtt, "commands": commands, "schemas": schemas}

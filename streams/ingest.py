@@ -46,6 +46,8 @@ class Ingest(Service):
         """By status."""
         self.own = 0
         """Commands the gateway published: a shared subscription brings them back, too."""
+        self.waiting = 0
+        """Messages that wait for the registry to tell their schema."""
         app.services.append(self)
         app.metrics.sources.append(partial(of_ingest, self))
 
@@ -89,7 +91,11 @@ class Ingest(Service):
     async def _take_later(self, waiting: Sequence[Arrival], unknown: Set[int]) -> None:
         """Take messages when their schemas are known, however long the registry is away; others go on meanwhile."""
         self.log.info("schemas_awaited messages=%d ids=%s", len(waiting), sorted(unknown)[:5])
-        await self.app.writers.fetch(unknown)
+        self.waiting += len(waiting)
+        try:
+            await self.app.writers.fetch(unknown)
+        finally:
+            self.waiting -= len(waiting)
         pending = self.session.pending(waiting)
         self.received -= len(waiting) - len(pending)
         if pending:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice, repeat
@@ -83,12 +84,18 @@ class Producer:
         """Records queued since the start, by topic."""
         self._epochs = [_Epoch(self._failed)]
         self._reported = asyncio.Event()
+        self._heard_at = time.monotonic()
         self._collector: asyncio.Task[None] | None = None
 
     @property
     def outstanding(self) -> int:
         """Records queued and not yet reported on."""
         return sum(epoch.outstanding for epoch in self._epochs)
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long Kafka has reported on nothing while records wait for it; 0 where none does."""
+        return time.monotonic() - self._heard_at if self.outstanding else 0.0
 
     async def send_batch(
         self,
@@ -207,11 +214,15 @@ class Producer:
 
     def _collect(self) -> None:
         if self._collector is None or self._collector.done():
+            self._heard_at = time.monotonic()
             self._collector = asyncio.get_running_loop().create_task(self._collect_reports())
 
     async def _collect_reports(self) -> None:
         while len(self._librdkafka):
+            before = self.outstanding
             if self._librdkafka.poll(0):
+                if self.outstanding < before:  # what it counts may be lines of librdkafka's log
+                    self._heard_at = time.monotonic()
                 self._reported.set()
                 self._reported = asyncio.Event()
             await asyncio.sleep(POLL_SECONDS)

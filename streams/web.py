@@ -51,7 +51,7 @@ def mount(app: "App") -> None:
     routes.add_get("/live", lambda _: _live(app))
     routes.add_get("/ready", lambda _: _ready(app))
     routes.add_get("/metrics", make_aiohttp_handler(app.metrics.registry))
-    app.checks |= {check.__name__: partial(check, app) for check in (kafka, assignment, recovery, lag, schemas)}
+    app.checks |= {check.__name__: partial(check, app) for check in (kafka, delivery, assignment, recovery, lag, schemas)}
 
 
 def is_loopback(address: str) -> bool:
@@ -95,6 +95,12 @@ def kafka(app: "App") -> State:
     """Whether Kafka answered lately."""
     silent = time.monotonic() - app.watchdog.log_ends.answered_at
     return State(silent < SILENT_SECONDS, {"silent_seconds": round(silent, 1) if math.isfinite(silent) else None})
+
+
+def delivery(app: "App") -> State:
+    """Whether Kafka takes what is sent: it may answer and take nothing, with too few replicas in sync for instance."""
+    silent = app.bulk.silent_seconds
+    return State(silent < SILENT_SECONDS, {"outstanding_records": app.bulk.outstanding, "silent_seconds": round(silent, 1)})
 
 
 def assignment(app: "App") -> State:

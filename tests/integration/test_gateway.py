@@ -263,7 +263,7 @@ async def test_while_the_registry_is_away_only_messages_of_schemas_it_has_yet_to
     publish(device, plant, [0], encode(READINGS.codec, schema_ids[READINGS.topic], readings_of(plant, [1.0]))[0], "application/avro")
     publish(device, plant, range(100))
     await until(lambda: gateway.produced == 100)
-    assert (gateway.received, gateway.rejected) == (101, 0)
+    assert (gateway.received, gateway.rejected, gateway.waiting) == (101, 0, 1)
     await gateway.stop()
     # unacknowledged, it comes again to who has the schema
     successor = Ingest(outlet(producer), Session(stack.settings.mqtt, plant, f"factory/{plant}/#", plant))

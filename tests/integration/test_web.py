@@ -141,7 +141,7 @@ def test_a_worker_is_live_and_ready_once_its_state_is_recovered_and_stops_cleanl
     worker = start()
     until(worker.ready)
     checks = worker.get("/ready").json()["checks"]
-    assert checks.keys() == {"kafka", "assignment", "recovery", "lag", "schemas"}
+    assert checks.keys() == {"kafka", "delivery", "assignment", "recovery", "lag", "schemas"}
     assert {f"{READINGS.topic}/{partition}" for partition in range(READINGS.partitions)} <= set(
         checks["assignment"]["detail"]["partitions"]
     )
