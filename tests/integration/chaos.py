@@ -276,7 +276,8 @@ def _kill(supervisor, load, kills, forgets_all, say):
         supervisor.kill(victim, down_seconds)
         if victim in forgetful:
             forgotten_at = forgotten_at or time.time()
-    while not supervisor.well or forgotten_at:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (not supervisor.well or forgotten_at) and time.monotonic() < deadline:
         supervisor.tick()
         forgotten_at = _send_again(supervisor, load, forgotten_at)
         time.sleep(0.1)
