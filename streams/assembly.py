@@ -50,12 +50,13 @@ class KafkaAway(NotReady):
 
 
 class App(faust.App):
-    """A Faust app that knows which contracts it reads and writes."""
+    """A Faust app whose parts say which contracts they read and write."""
 
-    def __init__(self, name: str, *, web_port: int, reads: Sequence[Contract], writes: Sequence[Contract]) -> None:
+    def __init__(self, name: str, *, web_port: int) -> None:
         """Connect to nothing yet. `web_port`: where `/live`, `/ready` and `/metrics` are, unless `--web-port` says otherwise."""
-        self.reads = reads
-        self.writes = (*writes, DEAD_LETTERS)
+        self.reads: list[Contract] = []
+        self.writes: list[Contract] = [DEAD_LETTERS]
+        """Their topics and schemas are there when the worker starts, or it does not."""
         self.services: list[Service] = []
         """Run from the app's start to its stop."""
         self.prerequisites: list[Service] = []

@@ -26,10 +26,10 @@ class Centre(Service):
     """Into the centre's Kafka."""
 
     def __init__(self, app: App) -> None:
-        """The centre of the settings, for what `app` reads."""
+        """The centre of the settings, for what `app` reads when it starts."""
         super().__init__()
         self._app = app
-        self._ends = LogEnds(app.reads, settings().centre)
+        self._ends = LogEnds(settings().centre)
         self._ids: dict[tuple[str, int], int] = {}
         self._answers = True
         self._problem = ""
@@ -60,7 +60,7 @@ class Centre(Service):
         """Connect in the background."""
         self.producer = Producer(settings().centre)
         self._registry = Registry(settings().centre_registry, settings().data / "schemas")
-        self._ends.connect()
+        self._ends.connect(self._app.reads)
 
     async def on_stop(self) -> None:
         """Disconnect; what Kafka has not confirmed is not acknowledged and comes again."""

@@ -49,6 +49,8 @@ class Dispatching(Service):
         """Commands since the start, by outcome; `rejected` are records that are none."""
         self._answers: dict[str, asyncio.Event] = {}
         self._fewer = asyncio.Event()
+        app.reads.append(COMMANDS)
+        app.writes.append(COMMAND_EVENTS)
         app.services.append(self)
         app.metrics.sources.append(partial(of_dispatching, self))
 

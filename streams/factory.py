@@ -1,7 +1,7 @@
 """`faust -A streams.factory worker`: sensor readings in, windows, alerts and commands out."""
 
 from agents.factory.domain import FACTORY
-from schemas.catalog import ALERTS, COMMANDS, LATE, READINGS, RULES, SENSORS, WINDOWS
+from schemas.catalog import WINDOWS
 from streams import api, devices
 from streams.assembly import App
 from streams.rulebook import Rulebook
@@ -9,7 +9,7 @@ from streams.sensors import SensorTypes
 from streams.watching import Watching
 from tables.factory import TABLE
 
-app = App("factory", web_port=6066, reads=[READINGS, RULES, SENSORS], writes=[WINDOWS, ALERTS, COMMANDS, LATE])
+app = App("factory", web_port=6066)
 
 factory = Watching(app, FACTORY, windows=WINDOWS, table=TABLE)
 rulebook = Rulebook(app, factory)

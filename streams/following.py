@@ -27,6 +27,7 @@ class Following(Service):
         """Run with `app`, before it reads or answers anything else."""
         super().__init__()
         self.app, self._contract, self._hand_on = app, contract, take
+        app.reads.append(contract)
         app.prerequisites.append(self)
         # for every consumer of the process: the warehouse stores the same topic
         BATCH_TOPICS.declare(contract.topic)

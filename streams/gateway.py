@@ -4,7 +4,7 @@ from typing import Final
 
 from agents.gateway.answers import ANSWERS
 from agents.gateway.readings import SUBSCRIPTION
-from schemas.catalog import COMMAND_EVENTS, COMMANDS, READINGS
+from schemas.catalog import COMMANDS
 from streams.assembly import App
 from streams.dispatch import Dispatching
 from streams.inbox import Inbox
@@ -16,7 +16,7 @@ from streams.web import State
 
 GROUP: Final = "gateway"
 
-app = App("gateway", web_port=6068, reads=[COMMANDS], writes=[READINGS, COMMAND_EVENTS])
+app = App("gateway", web_port=6068)
 app.producer_only = True  # Faust consumes nothing: it has no group to join, no assignment to wait for
 
 # The broker knows a gateway by its name: with another one it would keep the messages for a gateway that never comes back.

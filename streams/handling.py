@@ -37,6 +37,7 @@ class Handling(Service):
         self._news = asyncio.Event()
         Following(app, ALERTS, partial(self._take, self.desk.change))
         Following(app, ALERT_ACTIONS, partial(self._take, self.desk.act))
+        app.writes.append(ALERT_ACTIONS)
         app.services.append(self)
         app.metrics.sources.append(self._samples)
 

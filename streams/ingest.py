@@ -48,6 +48,7 @@ class Ingest(Service):
         """Commands the gateway published: a shared subscription brings them back, too."""
         self.waiting = 0
         """Messages that wait for the registry to tell their schema."""
+        app.writes += [READINGS, COMMAND_EVENTS]
         app.services.append(self)
         app.metrics.sources.append(partial(of_ingest, self))
 

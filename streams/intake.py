@@ -28,6 +28,7 @@ class Intake(Service):
         """The ledger since the start: `received` = what became of them + every `rejected/<reason>` + what is in hand or was revoked."""
         self.away: set[str] = set()
         """What it waits for."""
+        app.reads.append(contract)
         app.services.append(self)
         app.waits.append(self._waits)
         app.agent(app.batch_topic(contract), name=name)(self._consume)

@@ -26,18 +26,18 @@ TIMEOUT_SECONDS: Final = 5.0
 class LogEnds:
     """The ends of some topics' partitions when Kafka was last asked, and when it last answered."""
 
-    def __init__(self, contracts: Iterable[Contract], servers: str) -> None:
-        """Of the contracts' topics at the Kafka `servers`."""
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    def __init__(self, servers: str) -> None:
+        """Of topics at the Kafka `servers`."""
         self._servers = servers
-        self._asked = {TopicPartition(c.topic, number): latest for c in contracts for number in range(c.partitions)}
         self.ends: Mapping[TP, int] = {}
         """Offset of the record that comes next."""
         self.answered_at = float("-inf")
         """On the monotonic clock."""
 
-    def connect(self) -> None:
-        """Connect in the background."""
+    def connect(self, contracts: Iterable[Contract]) -> None:
+        """Connect in the background; these will be asked for."""
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        self._asked = {TopicPartition(c.topic, number): latest for c in contracts for number in range(c.partitions)}
         self._admin = AdminClient({"bootstrap.servers": self._servers, "log_level": 0, "reconnect.backoff.max.ms": 1000})
 
     def ask(self) -> bool:

@@ -5,7 +5,7 @@ from streams.assembly import App
 from streams.centre import Centre
 from streams.forwarding import Forwarding
 
-app = App("uplink", web_port=6070, reads=[contract for contract in CONTRACTS.values() if contract.central], writes=[])
+app = App("uplink", web_port=6070)
 
 centre = Centre(app)
-forwardings = [Forwarding(app, centre, contract) for contract in app.reads]
+forwardings = [Forwarding(app, centre, contract) for contract in CONTRACTS.values() if contract.central]

@@ -13,12 +13,12 @@ from streams.sensors import SensorTypes
 from streams.settings import settings
 from streams.sinking import Sinking
 
-app = App("warehouse", web_port=6067, reads=[*CONTRACTS.values()], writes=[])
+app = App("warehouse", web_port=6067)
 
 clickhouse = ClickHouse(settings().clickhouse, settings().data / "clickhouse")
 
 judged = {domain.source.topic: domain for domain in DOMAINS.values()}
-sinks = {contract.topic: Sinking(app, clickhouse, contract, judged.get(contract.topic)) for contract in app.reads}
+sinks = {contract.topic: Sinking(app, clickhouse, contract, judged.get(contract.topic)) for contract in CONTRACTS.values()}
 reach = Reach(app, clickhouse, [*sinks.values()])
 sensors = SensorTypes(app, DOMAINS.values(), lambda domain: sinks[domain.source.topic].adopt(domain))
 

@@ -57,7 +57,7 @@ class Watchdog(Service):
     def __init__(self, app: "App", limits: Limits | None = None) -> None:
         super().__init__()
         self.limits = limits or Limits()
-        self.log_ends = LogEnds(app.reads or app.writes, settings().kafka)
+        self.log_ends = LogEnds(settings().kafka)
         self.stalled: Mapping[str, float] = {}
         """Seconds without progress, by what is due; see `Stalls`."""
         self.loop_delay_seconds = 0.0
@@ -75,7 +75,7 @@ class Watchdog(Service):
     async def on_start(self) -> None:
         """Start watching."""
         self._watched = asyncio.get_running_loop()
-        self.log_ends.connect()
+        self.log_ends.connect(self._app.reads or self._app.writes)
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
 

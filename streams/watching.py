@@ -65,6 +65,8 @@ class Watching(Service):
         self._table = app.Table(table, partitions=domain.source.partitions, key_type=bytes, value_type=bytes)
         self._changelog = f"{app.conf.id}-{table}-changelog"
         self._checkpointing = asyncio.Lock()
+        app.reads.append(domain.source)
+        app.writes += [windows, ALERTS, COMMANDS, LATE]
         app.services.append(self)
         app.metrics.sources.append(partial(of_watching, self))
         app.waits.append(self._waits)

@@ -16,7 +16,7 @@ FAIL = b"fail on this batch"
 LATER = b"acknowledge this batch after the broker was killed"
 FLICKER = b"pause and resume all partitions again and again"
 
-app = App("transport", web_port=6066, reads=[], writes=[])
+app = App("transport", web_port=6066)
 orders = app.topic(ORDERS, key_type=bytes, value_type=bytes)
 results = app.topic(SUMS, key_type=bytes, value_type=bytes)
 # Behind the slashes anything: without it the URL is false, and Faust takes the app's store.
