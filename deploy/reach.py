@@ -16,5 +16,9 @@ def reached() -> Iterator[None]:
     try:
         yield
     except (KafkaException, DeliveryFailed, RegistryDown) as absence:
-        typer.secho(f"{absence}\nIs it running? See headrace status, HEADRACE_KAFKA and HEADRACE_REGISTRY.", fg="red", err=True)
+        typer.secho(
+            f"{absence}\nIs it running? headrace doctor says more.",
+            fg="red",
+            err=True,
+        )
         raise typer.Exit(2) from absence

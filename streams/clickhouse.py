@@ -92,6 +92,14 @@ class ClickHouse:
                 self._client = client
             return self._client
 
+    def version(self) -> str:
+        """ClickHouse's own; asking for it makes no tables. Raises CannotOpen and ClickHouseAway."""
+        client = self._connect()
+        try:
+            return str(client.server_version)
+        finally:
+            client.close()
+
     def close(self) -> None:
         """Disconnect."""
         with self._opening:

@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import psutil
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
@@ -28,7 +27,7 @@ def in_words() -> Iterator[None]:
     """A command whose foreseeable errors are told in words, with exit code 1."""
     try:
         yield
-    except (StackError, ValidationError) as error:
+    except StackError as error:
         console.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 

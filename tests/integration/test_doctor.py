@@ -1,11 +1,22 @@
+"""`headrace doctor` with one thing or another broken on purpose."""
+
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import httpx
 import pytest
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from deploy.embedded.mqtt import Amqtt
 from deploy.embedded.preflight import free_ports
+from deploy.embedded.stack import LocalStack, on_free_ports
+from deploy.topics import ensure_topics
+from schemas.catalog import CHANGELOGS, LATE
+
+CHANGELOG = next(iter(CHANGELOGS))
 
 
 @pytest.fixture
@@ -15,43 +26,122 @@ def doctor(stack, tmp_path):
     def run(**changes):
         settings = stack.settings.model_copy(update={"data": tmp_path, **changes})
         command = [str(Path(sys.executable).with_name("headrace")), "doctor"]
-        environment = settings.environment(COLUMNS="250")
+        environment = settings.environment(COLUMNS="400")
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-        found = re.findall(r"^ ?([✓✗]) +(\w+) +(.*?)(?:  +(.*?))? *$", done.stdout, re.MULTILINE)
-        return done.returncode, {name: (mark == "✓", finding, remedy) for mark, name, finding, remedy in found}, done
+        found = re.findall(r"^ ?([✓✗?]) +(\w+) +(.*?)(?:  +(.*?))? *$", done.stdout, re.MULTILINE)
+        return done.returncode, {name: (mark, finding, remedy) for mark, name, finding, remedy in found}, done
 
     return run
+
+
+def ill(found):
+    return {name for name, (mark, *_) in found.items() if mark == "✗"}
 
 
 def test_a_stack_that_runs_is_well(doctor):
     code, found, done = doctor()
     assert code == 0, done.stdout + done.stderr
     assert {"kafka", "topics", "registry", "schemas", "centre", "mqtt", "clickhouse", "clock", "disk"} == found.keys()
-    assert all(well for well, *_ in found.values())
+    assert {mark for mark, *_ in found.values()} == {"✓"}
 
 
 def test_what_is_away_is_named_with_what_to_do_and_the_rest_is_still_looked_at(doctor):
     (port,) = free_ports(1)
-    code, found, done = doctor(mqtt=f"mqtt://127.0.0.1:{port}", clickhouse=f"clickhouse://127.0.0.1:{port}/x", kafka=f"127.0.0.1:{port}")
+    away = {"mqtt": f"mqtt://127.0.0.1:{port}", "kafka": f"127.0.0.1:{port}", "registry": f"http://127.0.0.1:{port}"}
+    code, found, done = doctor(**away, clickhouse=f"clickhouse://somebody:secret@127.0.0.1:{port}/x")
     assert code == 1, done.stdout + done.stderr
-    assert {name for name, (well, *_) in found.items() if not well} == {"kafka", "topics", "mqtt", "clickhouse"}
-    for name in ("kafka", "mqtt", "clickhouse"):
+    assert ill(found) == {"kafka", "registry", "mqtt", "clickhouse"}
+    for name in ill(found):
         assert f"HEADRACE_{name.upper()}" in found[name][2]
+    assert {name: found[name] for name in ("topics", "schemas", "clock")} == {
+        "topics": ("?", "not looked at without kafka", ""),
+        "schemas": ("?", "not looked at without registry", ""),
+        "clock": ("?", "not looked at without registry", ""),
+    }
+    assert found["disk"][0] == "✓"
+    assert "secret" not in done.stdout + done.stderr
 
 
 def test_the_centre_of_a_plant_is_looked_at_where_one_is_set(doctor, stack):
     ours = stack.settings
     (port,) = free_ports(1)
-    assert doctor(centre=ours.kafka, centre_registry=ours.registry)[1]["centre"][0]
-    well, finding, remedy = doctor(centre=ours.kafka, centre_registry=f"http://127.0.0.1:{port}")[1]["centre"]
-    assert not well
+    assert doctor(centre=ours.kafka, centre_registry=ours.registry)[1]["centre"][0] == "✓"
+    mark, finding, remedy = doctor(centre=ours.kafka, centre_registry=f"http://127.0.0.1:{port}")[1]["centre"]
+    assert mark == "✗"
     assert f":{port}" in finding
     assert "HEADRACE_CENTRE_REGISTRY" in remedy
 
 
-def test_a_folder_that_cannot_be_written_is_said_so(doctor, tmp_path):
+def test_a_folder_that_cannot_be_written_and_an_address_that_is_none_are_said_so(doctor, tmp_path):
     (tmp_path / "file").touch()
-    code, found, done = doctor(data=tmp_path / "file")
+    code, found, done = doctor(data=tmp_path / "file", mqtt="127.0.0.1:1883")
     assert code == 1, done.stdout + done.stderr
-    assert not found["disk"][0]
+    assert ill(found) == {"disk", "mqtt"}
     assert "HEADRACE_DATA" in found["disk"][2]
+    assert "mqtt://host:port" in found["mqtt"][2]
+
+
+def test_a_missing_topic_and_a_refused_login_are_named(doctor, stack, tmp_path):
+    strict = Strict(stack.settings.model_copy(update={"data": tmp_path, "mqtt": f"mqtt://127.0.0.1:{free_ports(1)[0]}"}))
+    admin = AdminClient({"bootstrap.servers": stack.settings.kafka})
+    (deleted,) = admin.delete_topics([LATE.topic], operation_timeout=30).values()
+    deleted.result()
+    while LATE.topic in admin.list_topics(timeout=10).topics:
+        time.sleep(0.1)
+    try:
+        strict.start()
+        strict.wait()
+        code, found, done = doctor(mqtt=strict.settings.mqtt)
+    finally:
+        strict.stop()
+        ensure_topics(stack.settings.kafka)
+    assert code == 1, done.stdout + done.stderr
+    assert ill(found) == {"topics", "mqtt"}
+    assert f"{LATE.topic} is missing" in found["topics"][1]
+    assert found["topics"][2] == "headrace topics makes those that are missing"
+    assert "refuses" in found["mqtt"][1]
+    assert "user:password" in found["mqtt"][2]
+
+
+class Strict(Amqtt):
+    """Lets nobody in without a name."""
+
+    def command(self):
+        command = super().command()
+        anybody, nobody = "base.BaseAuthPlugin: {}", "authentication.AnonymousAuthPlugin: {allow_anonymous: false}"
+        configuration = self.folder / "amqtt.yaml"
+        configuration.write_text(configuration.read_text().replace(anybody, nobody))
+        return command
+
+
+def test_a_refused_schema_and_a_changelog_that_forgets_are_named(doctor, stack, tmp_path):
+    other = LATE.codec.text.replace('"late_by_ms", "type": "long"', '"late_by_ms", "type": "string"')
+    set_policy(stack.settings, "delete")
+    try:
+        with LocalStack(on_free_ports(tmp_path / "apart"), ("registry",)) as apart:
+            url = apart.settings.registry
+            httpx.put(f"{url}/config/{LATE.subject}", json={"compatibility": "NONE"}).raise_for_status()
+            httpx.post(f"{url}/subjects/{LATE.subject}/versions", json={"schema": other}).raise_for_status()
+            code, found, done = doctor(registry=url)
+    finally:
+        set_policy(stack.settings, "compact")
+    assert code == 1, done.stdout + done.stderr
+    assert ill(found) == {"topics", "schemas"}
+    assert CHANGELOG in found["topics"][1]
+    assert "cleanup.policy=compact" in found["topics"][2]
+    assert "late: " in found["schemas"][1]
+    assert found["schemas"][2] == "headrace schemas check late says more"
+
+
+def set_policy(settings, policy):
+    admin = AdminClient({"bootstrap.servers": settings.kafka})
+    entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
+    (done,) = admin.incremental_alter_configs([ConfigResource(ResourceType.TOPIC, CHANGELOG, incremental_configs=[entry])]).values()
+    done.result()
+
+
+def test_a_setting_that_cannot_be_is_named_by_its_variable(doctor):
+    code, _, done = doctor(broker_heap_mb="much")
+    assert (code, done.stdout) == (1, "")
+    assert done.stderr.startswith("HEADRACE_BROKER_HEAP_MB: ")
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,169 @@
+"""What `headrace doctor` looks at: everything a worker depends on, each in a function that says what it found, or what is wrong."""
+
+import queue
+import time
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import httpx
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]  # exported implicitly
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from deploy.embedded.errors import StackError
+from deploy.embedded.preflight import require_disk
+from schemas.catalog import CHANGELOGS, CONTRACTS
+from schemas.registry import Registry, RegistryDown
+from streams.assembly import NotReady, require_topics
+from streams.clickhouse import CannotOpen, ClickHouse, ClickHouseAway
+from streams.mqtt import connect, version_probe
+from streams.settings import Settings
+from tables.factory import WINDOWING
+
+TIMEOUT_SECONDS: Final = 5
+POLICY: Final = "cleanup.policy"
+
+
+class Ill(Exception):
+    """What is not well, and what to do about it."""
+
+    def __init__(self, finding: str, remedy: str) -> None:
+        super().__init__(finding)
+        self.finding, self.remedy = finding, remedy
+
+
+def kafka(ours: Settings) -> str:
+    """Whether the brokers answer."""
+    try:
+        cluster = _admin(ours).list_topics(timeout=TIMEOUT_SECONDS)
+    except KafkaException as error:
+        raise Ill(f"{ours.kafka} does not answer: {error.args[0].str()}", "headrace up, or set HEADRACE_KAFKA to host:port") from error
+    return f"{ours.kafka}, {len(cluster.brokers)} brokers"
+
+
+def topics(ours: Settings) -> str:
+    """Whether every topic and changelog is there, with the catalogue's partitions, and state and rules are kept for ever."""
+    wanted = {c.topic: c.partitions for c in CONTRACTS.values()} | {name: source.partitions for name, source in CHANGELOGS.items()}
+    try:
+        require_topics(ours.kafka, wanted)
+    except NotReady as missing:
+        raise Ill(str(missing), "headrace topics makes those that are missing") from missing
+    kept = [*(c.topic for c in CONTRACTS.values() if c.compacted), *CHANGELOGS]
+    admin = _admin(ours)  # until the answers are there
+    asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in kept], request_timeout=TIMEOUT_SECONDS)
+    try:
+        policies = {resource.name: answer.result()[POLICY].value for resource, answer in asked.items()}
+    except KafkaException as error:
+        raise Ill(f"their settings are not told: {error.args[0].str()}", "allow this user to describe the topics' configuration") from error
+    if lossy := [name for name, policy in policies.items() if policy != "compact"]:
+        raise Ill(f"{POLICY} of {', '.join(lossy)} is not compact: state is lost with time", f"kafka-configs --alter, {POLICY}=compact")
+    return f"{len(wanted)} are there"
+
+
+def registry(ours: Settings) -> str:
+    """Whether the schema registry answers."""
+    _subjects(ours)
+    return ours.registry
+
+
+def schemas(ours: Settings) -> str:
+    """Whether the registry has, or would take, the schemas of this version."""
+    known = Registry(ours.registry, ours.data / "schemas")
+    try:
+        refused = {contract.topic: reasons for contract in CONTRACTS.values() if (reasons := known.check(contract))}
+    except RegistryDown as absence:
+        raise Ill(str(absence), "headrace up, or set HEADRACE_REGISTRY") from absence
+    if refused:
+        told = "; ".join(f"{topic}: {reasons[0]}" for topic, reasons in refused.items())
+        raise Ill(f"refused: {told}", f"headrace schemas check {' '.join(refused)} says more")
+    return f"{len(CONTRACTS)} fit"
+
+
+def mqtt(ours: Settings) -> str:
+    """Whether the MQTT broker lets us in."""
+    place, clients = ours.mqtt.rpartition("@")[2], []
+    answers: queue.SimpleQueue[ReasonCode] = queue.SimpleQueue()
+
+    def dial(protocol: MQTTProtocolVersion) -> None:
+        client = Client(CallbackAPIVersion.VERSION2, protocol=protocol)
+        client.on_connect = lambda *told: answers.put(told[3])
+        clients.append(client)
+        connect(client, ours.mqtt)
+
+    probe = version_probe(dial)
+    try:
+        connect(probe, ours.mqtt)
+        answer = answers.get(timeout=TIMEOUT_SECONDS)
+    except ValueError as error:
+        raise Ill(str(error), "set HEADRACE_MQTT to mqtt://host:port") from error
+    except queue.Empty as error:
+        raise Ill(f"{place} does not answer", "headrace up, or set HEADRACE_MQTT to mqtt://host:port") from error
+    finally:
+        for client in (probe, *clients):
+            with suppress(ValueError):
+                client.disconnect()
+            client.loop_stop()
+    if answer.is_failure:
+        raise Ill(f"{place} refuses: {answer}", "set HEADRACE_MQTT to mqtt://user:password@host:port of somebody it knows")
+    return place
+
+
+def clickhouse(ours: Settings) -> str:
+    """Whether the warehouse's engine can be used; the embedded one belongs to its worker and is looked at from outside."""
+    if not ours.clickhouse:
+        return f"embedded, in {ours.data / 'clickhouse'}"
+    server = ClickHouse(ours.clickhouse, ours.data)
+    try:
+        return f"{server.place}, version {server.version()}"
+    except (ClickHouseAway, CannotOpen) as absence:
+        raise Ill(str(absence), "start it, or set HEADRACE_CLICKHOUSE to clickhouse://user:password@host:port/database") from absence
+
+
+def centre(ours: Settings) -> str:
+    """Whether the centre would take what a plant's uplink carries, where one is set."""
+    if not ours.centre:
+        return "none: set HEADRACE_CENTRE where an uplink is to run"
+    there = ours.model_copy(update={"kafka": ours.centre, "registry": ours.centre_registry})
+    try:
+        brokers = kafka(there)
+        require_topics(there.kafka, {c.topic: c.partitions for c in CONTRACTS.values() if c.central})
+        return f"{brokers}; {registry(there)}"
+    except Ill as absence:
+        raise Ill(absence.finding, "start it there, or set HEADRACE_CENTRE and HEADRACE_CENTRE_REGISTRY") from absence
+    except NotReady as missing:
+        raise Ill(str(missing), "headrace topics, with HEADRACE_KAFKA set to the centre's, makes those that are missing") from missing
+
+
+def clock(ours: Settings) -> str:
+    """Whether this clock and the registry's agree; both are cut to seconds."""
+    told = _subjects(ours).headers.get("date")
+    if told is None:
+        return "the registry does not tell the time"
+    ahead = time.time() - parsedate_to_datetime(told).timestamp()
+    if abs(ahead) > WINDOWING.disorder_ms / 1000:
+        remedy = "have both machines follow NTP: readings would close windows too early, or be late"
+        raise Ill(f"{ahead:+.0f} s from the registry's", remedy)
+    return f"within {max(1, abs(ahead)):.0f} s of the registry's"
+
+
+def disk(ours: Settings) -> str:
+    """Whether the data folder can be written and has room."""
+    try:
+        require_disk(ours.data)
+    except StackError as error:
+        raise Ill(str(error), "make room, or set HEADRACE_DATA to a folder that has it") from error
+    return str(ours.data.resolve())
+
+
+def _subjects(ours: Settings) -> httpx.Response:
+    try:
+        return httpx.get(f"{ours.registry}/subjects", timeout=TIMEOUT_SECONDS).raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Ill(f"{ours.registry} does not answer: {error}", "headrace up, or set HEADRACE_REGISTRY to http://host:port/path") from error
+
+
+def _admin(ours: Settings) -> AdminClient:
+    return AdminClient({"bootstrap.servers": ours.kafka, "log_level": 0})

@@ -1,0 +1,131 @@
+"""`headrace send` and `headrace read`: records by hand, into a topic of the catalogue and out of it."""
+
+import asyncio
+import io
+import sys
+import time
+from typing import Annotated, Any, Final
+
+import fastavro
+import orjson
+import typer
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
+from fastavro.validation import ValidationError
+
+from deploy.reach import reached
+from schemas.catalog import CONTRACTS, Contract
+from schemas.registry import Registry
+from schemas.wire import decode
+from streams.producer import Producer
+from streams.settings import settings
+from streams.writers import Writers
+
+TIMEOUT_SECONDS: Final = 5
+WAIT_SECONDS: Final = 0.5
+AT_ONCE: Final = 1_000
+
+
+def _contract(topic: str) -> str:
+    if topic not in CONTRACTS:
+        raise typer.BadParameter(f"no topic {topic}; there are {', '.join(CONTRACTS)}")
+    return topic
+
+
+Topic = Annotated[str, typer.Argument(callback=_contract, help="A topic of the catalogue, e.g. factory.readings.")]
+
+
+def send(topic: Topic) -> None:
+    """Put records into a topic: JSON from standard input, an object a line. Fields that have a default may be left out.
+
+    Exit status 0: Kafka has them. 1: a line does not fit the topic's schema, and none is sent. 2: Kafka or the registry does not answer.
+
+    E.g.: echo '{"device_id": "press-1", "sensor_type": "temperature", "value": 151.2, "timestamp": 1780000000000}' |
+    headrace send factory.readings
+    """
+    contract = CONTRACTS[topic]
+    with reached():
+        registry = Registry(settings().registry, settings().data / "schemas")
+        frame = b"\0" + registry.register(contract).to_bytes(4)
+        records = [record(contract, number, line) for number, line in enumerate(sys.stdin.buffer, 1) if line.strip()]
+        asyncio.run(_send(topic, [key for key, _ in records], [frame + body for _, body in records]))
+    typer.echo(f"{len(records)} sent to {topic}")
+
+
+def record(contract: Contract, number: int, line: bytes) -> tuple[bytes | None, bytes]:
+    """Key and Avro body of a line of JSON; one that does not fit ends the command."""
+    body = io.BytesIO()
+    try:
+        fields = dict(orjson.loads(line))
+        fastavro.validate(fields, contract.codec.parsed)
+        fastavro.schemaless_writer(body, contract.codec.parsed, fields, strict_allow_default=True)
+    except (ValueError, TypeError, ValidationError) as error:
+        problem = "; ".join(map(str, error.errors)) if isinstance(error, ValidationError) else str(error)
+        wanted = ", ".join(f"{name} ({dtype})" for name, dtype in (contract.codec.columns or {}).items())
+        typer.secho(f"line {number}: {problem}\n{contract.topic} has {wanted}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    return fields[contract.key].encode() if contract.key else None, body.getvalue()
+
+
+async def _send(topic: str, keys: list[bytes | None], values: list[bytes | None]) -> None:
+    producer = Producer(settings().kafka, delivery_seconds=TIMEOUT_SECONDS)
+    try:
+        await producer.send_batch(topic, keys, values)
+        await producer.flush()
+    finally:
+        await producer.close()
+
+
+def read(
+    topic: Topic,
+    minutes: Annotated[float, typer.Option(min=0, help="Start with what Kafka took in the last minutes.")] = 0,
+    count: Annotated[int | None, typer.Option(min=1, help="Records to show; default: until Ctrl-C.")] = None,
+) -> None:
+    """Show the records of a topic as they come, a line of JSON each; what is no record of its schema is told of on standard error.
+
+    Exit status 0: done. 2: Kafka or the registry does not answer.
+
+    E.g. the alerts of the last hour, and those to come: headrace read alerts --minutes 60
+    """
+    with reached():
+        asyncio.run(_read(CONTRACTS[topic], int((time.time() - 60 * minutes) * 1000) if minutes else None, count))
+
+
+async def _read(contract: Contract, since_ms: int | None, count: int | None) -> None:
+    registry = Registry(settings().registry, settings().data / "schemas")
+    registry.register(contract)
+    writers = Writers(registry)
+    consumer = Consumer({"bootstrap.servers": settings().kafka, "group.id": "headrace-read", "enable.auto.commit": False, "log_level": 0})
+    shown = 0
+    try:
+        consumer.assign(_starts(consumer, contract, since_ms))
+        while count is None or shown < count:
+            messages = consumer.consume(AT_ONCE, WAIT_SECONDS)
+            if failed := next((error for message in messages if (error := message.error()) is not None), None):
+                raise KafkaException(failed)
+            values = [message.value() for message in messages]
+            while (decoded := decode(values, contract.codec, writers.known, writers.missing)).unknown:
+                await writers.fetch(decoded.unknown)
+            for reject in decoded.rejects:
+                message = messages[reject.row]
+                typer.echo(f"{contract.topic}/{message.partition()}@{message.offset()}: {reject.reason}, {reject.detail}", err=True)
+            rows = decoded.frame.drop("row").rows(named=True)[: None if count is None else count - shown]
+            for row in rows:
+                typer.echo(orjson.dumps(row, default=_text))
+            shown += len(rows)
+    finally:
+        consumer.close()
+        await writers.close()
+
+
+def _starts(consumer: Consumer, contract: Contract, since_ms: int | None) -> list[TopicPartition]:
+    """Where reading begins in each partition."""
+    partitions = range(contract.partitions)
+    if since_ms is None:
+        consumer.list_topics(contract.topic, timeout=TIMEOUT_SECONDS)  # says so if Kafka is away, where reading would wait
+        return [TopicPartition(contract.topic, partition, OFFSET_END) for partition in partitions]
+    asked = [TopicPartition(contract.topic, partition, since_ms) for partition in partitions]
+    return consumer.offsets_for_times(asked, timeout=TIMEOUT_SECONDS)
+
+
+def _text(value: Any) -> str:  # noqa: ANN401  # whatever JSON has no form for
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
