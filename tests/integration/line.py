@@ -34,7 +34,7 @@ ADDRESSES = {}  # folder, module and name of a static member → its port, where
 class Worker:
     """A worker process, started as a user starts it; its log goes to a file that failures quote."""
 
-    def __init__(self, settings, folder: Path, *, instance="", module="streams.factory", port=None):
+    def __init__(self, settings, folder: Path, *, instance="", module="streams.factory", port=None, cwd=None):
         self.log = folder / f"worker-{instance or 'x'}-{time.monotonic_ns()}.log"
         self.port = port or ADDRESSES.get((folder, module, instance)) or free_ports(1)[0]
         if instance:
@@ -43,7 +43,7 @@ class Worker:
         command = [faust, "-A", module, "--datadir", str(folder / "faust"), "worker", "-l", "info", "--web-port", str(self.port)]
         environment = settings.environment(HEADRACE_INSTANCE=instance, **marks(settings.data, f"test-{self.port}"))
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def __enter__(self):
         return self

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
+from deploy.simulate.fleet import NORMALS
 from tests.integration.line import Worker, actual, assert_equal, simulate, undisturbed
 
 FAULTS = "duplicates=0.02,disorder=0.05,late=0.005,garbage=0.01"
@@ -90,8 +91,9 @@ def test_a_clean_stop_leaves_nothing_to_read_again(kafka, topics, tmp_path):
 
 @pytest.mark.timeout(300)
 def test_forecasts_of_three_hours_survive_kill_9_in_their_midst(kafka, topics, tmp_path):
-    readings = 20 * 6 * 6 * 180  # every ten seconds one of each sensor
-    load = simulate(kafka, "--devices", 20, "--rate", 12, "--count", readings, "--wear", 100, 200, "--faults", FAULTS)
+    channels = 20 * len(NORMALS)
+    readings = channels * 6 * 180  # every ten seconds one of each
+    load = simulate(kafka, "--devices", 20, "--rate", channels / 10, "--count", readings, "--wear", 100, 200, "--faults", FAULTS)
     assert load.wait(timeout=120) == 0
     for _ in range(4):
         with Worker(kafka, tmp_path, instance="one") as worker:

@@ -7,9 +7,11 @@ import httpx
 import pytest
 from confluent_kafka import Producer
 
+from deploy.simulate.fleet import NORMALS
 from schemas.catalog import ALERTS, RULES
 from tests.integration.line import Worker, headrace, simulate, wait
 
+CHANNELS = 20 * len(NORMALS)
 RULE = """domain: factory
 rules:
   - name: {name}
@@ -62,7 +64,7 @@ def test_a_rule_comes_changes_and_goes_in_every_worker_without_a_restart(kafka, 
             until(lambda worker=worker: "alive" in rules_of(worker), worker)
         load(kafka)
         topics.wait_until_read(first)
-        assert alerts_of(topics, "alive") == ["RAISED"] * 120
+        assert alerts_of(topics, "alive") == ["RAISED"] * CHANNELS
         assert rules("apply", "file", text=RULE.format(name="alive", raises="value > 100000"))[0] == 0
         for worker in (first, second):
             until(lambda worker=worker: "100000" in rules_of(worker)["alive"]["raises"], worker)
@@ -74,7 +76,7 @@ def test_a_rule_comes_changes_and_goes_in_every_worker_without_a_restart(kafka, 
             until(lambda worker=worker: rules_of(worker)["alive"]["retired"], worker)
         load(kafka)
         topics.wait_until_read(first)
-        assert sorted(alerts_of(topics, "alive")) == ["CLEARED"] * 120 + ["RAISED"] * 120
+        assert sorted(alerts_of(topics, "alive")) == ["CLEARED"] * CHANNELS + ["RAISED"] * CHANNELS
 
 
 def test_a_worker_that_starts_judges_its_first_batch_by_the_rules_applied(kafka, topics, rules, tmp_path):
@@ -83,7 +85,7 @@ def test_a_worker_that_starts_judges_its_first_batch_by_the_rules_applied(kafka,
     with Worker(kafka, tmp_path) as worker:
         topics.wait_until_read(worker)
         assert worker.stop() == 0
-    assert alerts_of(topics, "alive") == ["RAISED"] * 120
+    assert alerts_of(topics, "alive") == ["RAISED"] * CHANNELS
 
 
 def test_a_wrong_rule_is_refused_with_its_place_and_the_old_one_stays(kafka, topics, rules, tmp_path):
@@ -114,7 +116,7 @@ def test_a_rehearsal_says_what_would_have_been_raised_and_changes_nothing(kafka,
     load(kafka)
     code, told = rules("test", "file", text=RULE.format(name="alive", raises="value > -1000"))
     assert code == 0, told
-    assert re.search(r"alive +120 +0 +0 +0 +0 +20 +\w+ of plant", told)
+    assert re.search(rf"alive +{CHANNELS} +0 +0 +0 +0 +20 +\w+ of plant", told)
     assert sum(topics.ends(ALERTS.topic).values()) == sum(topics.ends(RULES.topic).values()) == 0
     code, told = rules("test", "--minutes", "0.1", "file", text=RULE.format(name="alive", raises="value > 1000000"))
     assert re.search(r"alive +0 +0 +0 +0", told)

@@ -94,7 +94,7 @@ def test_over_mqtt_devices_publish_what_the_truth_says(stack, tmp_path, heard, f
     run = simulate(stack, "--devices", 50, "--count", 3000, "--faults", faults, "--format", formats, "--truth", tmp_path / "truth")
     assert run.wait() == 0, run.stderr.read()
     counts, _ = truth_of(tmp_path / "truth")
-    assert counts["good"] == 3000
+    assert counts["good"] >= 3000
     while len(heard) < counts["sent"]:
         time.sleep(0.01)
     schema_id = Registry(stack.settings.registry, tmp_path / "schemas").register(READINGS)

@@ -3,6 +3,7 @@ import polars as pl
 from agents.factory.sensors import LIMITS
 from bench.load import Readings
 from bench.pace import PLACEHOLDER_MS, avro_long
+from deploy.simulate.fleet import NORMALS
 
 START_MS = 1_700_000_000_000
 
@@ -13,7 +14,7 @@ def test_every_sensor_reports_once_a_second_in_order_of_event_time() -> None:
     assert sound["timestamp"].is_sorted()
     per_second = sound.group_by((pl.col("timestamp") - START_MS) // 1000, "device_id", "sensor_type").len()
     assert per_second["len"].unique().to_list() == [1]
-    assert per_second.height == 40 * 6 * 300
+    assert per_second.height == 40 * len(NORMALS) * 300
 
 
 def test_under_one_percent_are_invalid_and_all_of_those_are_marked() -> None:

@@ -10,7 +10,7 @@ from agents.rules import Rule, Severity, evaluate
 from deploy.simulate import kafka_sink, mqtt_sink
 from deploy.simulate.delivery import deliveries
 from deploy.simulate.faults import Faults, inject
-from deploy.simulate.fleet import fleet
+from deploy.simulate.fleet import NORMALS, fleet
 from deploy.simulate.records import render
 from deploy.simulate.run import Plan
 from deploy.simulate.signals import Signals
@@ -33,10 +33,10 @@ def sent(rounds, faults=MIX, at_once=7, rejected=kafka_sink.REJECTED):
     return pl.concat(frames), truth
 
 
-def test_every_plant_has_machines_and_every_machine_six_sensors():
+def test_every_plant_has_machines_and_every_machine_every_sensor():
     assert FLEET["plant"].unique().sort().to_list() == [f"plant-{n}" for n in range(1, 6)]
     assert FLEET["device_id"].n_unique() == 40
-    assert FLEET.group_by("device_id").agg(pl.col("sensor_type").n_unique())["sensor_type"].unique().to_list() == [6]
+    assert FLEET.group_by("device_id").agg(pl.col("sensor_type").n_unique())["sensor_type"].unique().to_list() == [len(NORMALS)]
 
 
 def test_the_same_seed_gives_the_same_readings_however_many_rounds_at_once():
@@ -102,7 +102,8 @@ def test_records_leave_in_order_of_their_time_of_sending_and_delayed_ones_overta
 def test_without_faults_exactly_the_signals_are_sent():
     records, truth = sent(20, Faults.parse("none"))
     assert_frame_equal(records.select("channel", "timestamp", "value"), SIGNALS.readings(0, 20))
-    assert truth.counts() == {"sent": 4800, "good": 4800, "duplicates": 0, "disorder": 0, "late": 0, "rejects": {}}
+    count = 20 * FLEET.height
+    assert truth.counts() == {"sent": count, "good": count, "duplicates": 0, "disorder": 0, "late": 0, "rejects": {}}
 
 
 def test_sensors_that_wear_are_neither_doubled_nor_delayed():
