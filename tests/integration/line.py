@@ -242,7 +242,7 @@ def sample(contract, count, **fields):
     now = int(time.time() * 1000)
     values = {pl.String: "x", pl.Binary: b"\x00\xff", pl.Float64: 0.5, pl.Boolean: False, pl.Int32: 60, pl.Int64: now}
     row = {name: values.get(dtype) for name, dtype in contract.codec.columns.items()} | fields
-    own = {"device_id": "press-{}", "alert_id": "alert-{}", "rule_id": "rule-{}"}
+    own = {"device_id": "press-{}", "alert_id": "alert-{}", "rule_id": "rule-{}", "sensor_id": "sensor-{}"}
     table = [
         {name: own[name].format(n) if name in own else n if name == "offset" else value for name, value in row.items()}
         for n in range(count)

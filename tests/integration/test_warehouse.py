@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from bench.jobs import WAREHOUSE, fresh
 from deploy.embedded.preflight import free_ports
-from schemas.catalog import ALERTS, COMMAND_EVENTS, COMMANDS, CONTRACTS, DEAD_LETTERS, LATE, READINGS, RULES, WINDOWS
+from schemas.catalog import ALERTS, CONTRACTS, DEAD_LETTERS, READINGS, WINDOWS
 from schemas.rejects import Reason
 from streams.clickhouse import ClickHouse
 from tests.integration import clickhouse_server
@@ -126,8 +126,7 @@ def clickhouse_ready(running):
 def test_rows_of_all_topics_are_stored_and_counted_and_acknowledged(kafka, settings, topics):
     load = readings(5_000)
     produce(kafka, READINGS, load)
-    others = [(WINDOWS, "device_id"), (ALERTS, "device_id"), (LATE, "device_id"), (DEAD_LETTERS, "detail"), (RULES, "rule_id")]
-    others += [(COMMANDS, "device_id"), (COMMAND_EVENTS, "device_id")]
+    others = [(contract, contract.key or "detail") for contract in CONTRACTS.values() if contract is not READINGS]
     for contract, key in others:
         produce(kafka, contract, sample(contract, 30), key=key)
     with worker(settings) as running:
@@ -145,7 +144,7 @@ def test_rows_of_all_topics_are_stored_and_counted_and_acknowledged(kafka, setti
     assert (trace[0], len(trace[1]["readings"]), trace[1]["next"], trace[1]["shifts"]) == (200, 7, 7, ["early"])
     assert wrong[0] == 400
     assert [problem["field"] for problem in wrong[1]["problems"]] == ["sensor", "step_seconds"]
-    assert {"/api/history", "/api/traceability", "/warehouse/counts"} == described["paths"].keys()
+    assert {"/api/history", "/api/traceability", "/api/rollups", "/warehouse/counts"} == described["paths"].keys()
     assert counts["rows"] == {READINGS.sink: 5_000, **{contract.sink: 30 for contract, _ in others}}
     assert counts["ledger"][READINGS.topic] == {"received": 5_000, "stored": 5_000}
     assert_stored(settings, load)
