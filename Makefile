@@ -17,7 +17,7 @@ demo: $(READY) ## Run everything with simulated plants, live in the terminal (FO
 	$(BIN)/headrace demo $(if $(FOR),--for $(FOR))
 
 test: check ## Run the checks and every test
-	$(BIN)/pytest -n 3 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(READY) ## Lint, formatting and types
 	$(BIN)/ruff check

@@ -51,7 +51,7 @@ def of(name: str, title: str, *, by: Sequence[str] | None = None, thresholds: Th
     """A metric of the catalogue over time, by its labels but the partition, or by those of `by`.
 
     A gauge is summed, or the worst of it taken where it is a time or an offset. A counter of records, messages or bytes is shown
-    per second, one of rarer things per hour, and 0 of `none` where there was none. A histogram is shown by its quantiles.
+    per second, one of rarer things per hour, and a histogram by its quantiles, each 0 where there was nothing to count.
     """
     metric = METRICS[name]
     counted = name.removesuffix("_total").rpartition("_")[2]
@@ -63,12 +63,12 @@ def of(name: str, title: str, *, by: Sequence[str] | None = None, thresholds: Th
     match metric.kind:
         case "histogram":
             buckets = f"sum by (le) (rate({name}_bucket[{RATE}]))"
-            queries = {legend: f"histogram_quantile({quantile}, {buckets})" for legend, quantile in _QUANTILES.items()}
+            # without anything in the buckets a quantile is NaN, which no comparison lets through
+            queries = {legend: f"histogram_quantile({quantile}, {buckets}) >= 0 or vector(0)" for legend, quantile in _QUANTILES.items()}
         case "gauge":
             queries = {legend: f"{'max' if counted in _WORST else 'sum'}{grouped}({name})"}
-        case "counter" if counted in _RATES:
-            queries, unit = {legend: f"sum{grouped}(rate({name}[{RATE}]))"}, _RATES[counted]
         case "counter":
-            increase = f"sum{grouped}(increase({name}[1h]))"
-            queries = {legend: or_none(increase, labels[0]) if labels else increase}
+            rate, unit = (f"rate({name}[{RATE}])", _RATES[counted]) if counted in _RATES else (f"increase({name}[1h])", unit)
+            summed = f"sum{grouped}({rate})"
+            queries = {legend: or_none(summed, labels[0]) if labels else summed}
     return Panel("lines", title, queries, unit, thresholds=thresholds)

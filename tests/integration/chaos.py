@@ -108,12 +108,13 @@ class Load(threading.Thread):
             asyncio.run(self._run())
         except (OSError, RuntimeError, TimeoutError) as error:
             self.error = error
-        self.opened.set()
+        finally:
+            self.opened.set()
 
     async def _run(self):
-        mqtt = MqttSink(self.fleets[0], self.settings.mqtt)
-        await mqtt.open()
         schema_id = Registry(self.settings.registry, self.settings.data / "load-schemas").register(READINGS)
+        mqtt = MqttSink(self.fleets[0], self.settings.mqtt, schema_id)
+        await mqtt.open()
         kafka = KafkaSink(self.fleets[1], self.settings.kafka, schema_id)
         self.sinks = [Recorded(mqtt), Recorded(kafka)]
         self.opened.set()

@@ -107,7 +107,7 @@ async def dispatching(stack, plant, monkeypatch):
     registry = Registry(stack.settings.registry, stack.settings.data / "test-schemas")
     producer = Producer(stack.settings.kafka)
     ids = {contract.topic: registry.register(contract) for contract in (COMMAND_EVENTS, COMMANDS, DEAD_LETTERS)}
-    app = SimpleNamespace(bulk=producer, schema_ids=ids, writers=Writers(registry), services=[], metrics=Metrics())
+    app = SimpleNamespace(bulk=producer, schema_ids=ids, writers=Writers(registry), reads=[], writes=[], services=[], metrics=Metrics())
     app.send_frame = lambda *arguments: App.send_frame(app, *arguments)
     service = Dispatching(app, Inbox(stack.settings.kafka, COMMANDS, plant), Publisher(stack.settings.mqtt, ANSWERS))
     await service.start()

@@ -39,7 +39,7 @@ class Outlet:
 
     def __init__(self, producer, schema_ids, writers):
         self.bulk, self.schema_ids, self.writers = producer, schema_ids, writers
-        self.services, self.metrics = [], Metrics()
+        self.reads, self.writes, self.services, self.metrics = [], [], [], Metrics()
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def truth_of(path):
 
 
 def arrived(message):
-    return Arrival(0, message.mid, message.qos, message.topic, message.payload, message.properties.ContentType)
+    return Arrival(0, message.mid, message.qos, message.topic, message.payload, getattr(message.properties, "ContentType", ""))
 
 
 @pytest.fixture
