@@ -165,7 +165,8 @@ def undisturbed(settings, topics) -> Outcome:
             frames["windows"].append(settled.windows)
             frames["alerts"].append(settled.alerts)
         counts[partition] = dict(watch.counts)
-    return tidy({name: pl.concat(parts) for name, parts in frames.items()}, counts)
+    # without rejects or late records some columns have no type
+    return tidy({name: pl.concat(parts, how="vertical_relaxed") for name, parts in frames.items()}, counts)
 
 
 def actual(settings, topics) -> Outcome:

@@ -77,7 +77,7 @@ def test_a_metric_s_kind_and_unit_make_its_panel():
     delay = of("headrace_watermark_delay_seconds", "Delay", by=("partition",))
     assert (delay.queries, delay.unit) == ({"{{partition}}": "max by (partition) (headrace_watermark_delay_seconds)"}, units.Seconds)
     queued = of("headrace_producer_records_total", "Queued")
-    assert queued.queries == {"{{topic}}": "sum by (topic) (rate(headrace_producer_records_total[$__rate_interval]))"}
+    assert queued.queries == {"{{topic}}": or_none("sum by (topic) (rate(headrace_producer_records_total[$__rate_interval]))", "topic")}
     assert queued.unit == units.RecordsPerSecond
     rebalances = of("headrace_rebalances_total", "Rebalances")
     assert (rebalances.queries, rebalances.unit) == ({"": "sum(increase(headrace_rebalances_total[1h]))"}, units.Short)
@@ -85,7 +85,7 @@ def test_a_metric_s_kind_and_unit_make_its_panel():
     assert refused == or_none("sum by (domain) (increase(headrace_refused_rules_total[1h]))", "domain")
     checkpoint = of("headrace_checkpoint_bytes", "Size")
     quantile = "histogram_quantile(0.99, sum by (le) (rate(headrace_checkpoint_bytes_bucket[$__rate_interval])))"
-    assert (checkpoint.queries["p99"], checkpoint.unit) == (quantile, units.BytesIEC)
+    assert (checkpoint.queries["p99"], checkpoint.unit) == (f"{quantile} >= 0 or vector(0)", units.BytesIEC)
 
 
 def test_a_query_is_narrowed_by_the_labels_it_leaves_open():
