@@ -10,7 +10,8 @@ from pathlib import Path
 
 import orjson
 import polars as pl
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from agents.factory.domain import FACTORY
 from agents.letters import dead_letters, late_records
@@ -75,6 +76,12 @@ def wait(condition, otherwise, patience=PATIENCE, worker=None):
         time.sleep(0.1)
 
 
+def _moves(error):
+    """Whether the group's coordinator is on its way: for some moments after the broker started."""
+    moving = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE)
+    return isinstance(error, KafkaException) and error.args[0].code() in moving
+
+
 class Topics:
     """Reads topics and a group's offsets without joining the group."""
 
@@ -89,6 +96,7 @@ class Topics:
         partitions = self.consumer.list_topics(topic, timeout=10).topics[topic].partitions
         return {p: self.consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions}
 
+    @retry(retry=retry_if_exception(_moves), stop=stop_after_delay(PATIENCE), wait=wait_fixed(0.2), reraise=True)
     def committed(self, topic=READINGS.topic):
         positions = self.consumer.committed([TopicPartition(topic, p) for p in self.ends(topic)], timeout=10)
         return {p.partition: max(p.offset, 0) for p in positions}

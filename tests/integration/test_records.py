@@ -14,12 +14,12 @@ from schemas.catalog import READINGS
 
 
 @pytest.fixture
-def headrace(stack):
+def headrace(kafka):
     """Runs the command; gives its exit code and what it says."""
 
     def run(*words, text="", **changes):
         command = [str(Path(sys.executable).with_name("headrace")), *words]
-        environment = stack.settings.model_copy(update=changes).environment()
+        environment = kafka.model_copy(update=changes).environment()
         done = subprocess.run(command, env=environment, input=text, capture_output=True, text=True, timeout=120, check=False)
         return done.returncode, done.stdout, done.stderr
 
@@ -31,9 +31,9 @@ def line(device, **changes):
     return orjson.dumps(reading | changes).decode() + "\n"
 
 
-def test_what_is_sent_is_read_with_defaults_filled_in_and_garbage_told_of(stack, headrace):
+def test_what_is_sent_is_read_with_defaults_filled_in_and_garbage_told_of(kafka, headrace):
     device = f"press-{uuid4().hex}"
-    producer = Producer({"bootstrap.servers": stack.settings.kafka})
+    producer = Producer({"bootstrap.servers": kafka.kafka})
     producer.produce(READINGS.topic, b"garbage", device.encode())
     assert producer.flush(30) == 0
     code, said, told = headrace("send", READINGS.topic, text=line(device) + "\n" + line(device, value=231.5))
