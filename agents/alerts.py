@@ -84,12 +84,12 @@ def _turning_points(rule: Rule, episodes: Episodes, readings: pl.DataFrame) -> I
 
     Only devices that raise in this batch or have an open or a pending episode matter, a few of thousands.
     """
-    told = {name: readings[name] for name in ("device_id", "subject", "value", "timestamp", "watermark")}
-    told |= {name: readings[f"{rule.name}/{name}"] for name in columns(rule)}
     keys = episodes.open[rule.name] | episodes.pending[rule.name]
-    devices = {key.device_id for key in keys}.union(told["device_id"].filter(told["raises"]))
+    devices = {key.device_id for key in keys}.union(readings["device_id"].filter(readings[f"{rule.name}/raises"]))
     if not devices:
         return
+    told = {name: readings[name] for name in ("device_id", "subject", "value", "timestamp", "watermark")}
+    told |= {name: readings[f"{rule.name}/{name}"] for name in columns(rule)}
     near = told["device_id"].is_in(list(devices))
     if not (rule.hold_ms or rule.escalation):
         near &= told["raises"] | told["clears"]

@@ -15,8 +15,7 @@ from fastavro.validation import ValidationError
 from deploy.reach import reached
 from schemas.catalog import CONTRACTS, Contract
 from schemas.registry import Registry
-from schemas.wire import decode
-from streams.producer import Producer
+from streams.producer import deliver
 from streams.settings import settings
 from streams.writers import Writers
 
@@ -47,7 +46,8 @@ def send(topic: Topic) -> None:
         registry = Registry(settings().registry, settings().data / "schemas")
         frame = b"\0" + registry.register(contract).to_bytes(4)
         records = [record(contract, number, line) for number, line in enumerate(sys.stdin.buffer, 1) if line.strip()]
-        asyncio.run(_send(topic, [key for key, _ in records], [frame + body for _, body in records]))
+        values = [frame + body for _, body in records]
+        asyncio.run(deliver(settings().kafka, topic, [key for key, _ in records], values, TIMEOUT_SECONDS))
     typer.echo(f"{len(records)} sent to {topic}")
 
 
@@ -64,15 +64,6 @@ def record(contract: Contract, number: int, line: bytes) -> tuple[bytes | None, 
         typer.secho(f"line {number}: {problem}\n{contract.topic} has {wanted}", fg="red", err=True)
         raise typer.Exit(1) from error
     return fields[contract.key].encode() if contract.key else None, body.getvalue()
-
-
-async def _send(topic: str, keys: list[bytes | None], values: list[bytes | None]) -> None:
-    producer = Producer(settings().kafka, delivery_seconds=TIMEOUT_SECONDS)
-    try:
-        await producer.send_batch(topic, keys, values)
-        await producer.flush()
-    finally:
-        await producer.close()
 
 
 def read(
@@ -103,8 +94,7 @@ async def _read(contract: Contract, since_ms: int | None, count: int | None) -> 
             if failed := next((error for message in messages if (error := message.error()) is not None), None):
                 raise KafkaException(failed)
             values = [message.value() for message in messages]
-            while (decoded := decode(values, contract.codec, writers.known, writers.missing)).unknown:
-                await writers.fetch(decoded.unknown)
+            decoded = await writers.decode(values, contract.codec)
             for reject in decoded.rejects:
                 message = messages[reject.row]
                 typer.echo(f"{contract.topic}/{message.partition()}@{message.offset()}: {reject.reason}, {reject.detail}", err=True)

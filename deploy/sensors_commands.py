@@ -15,6 +15,7 @@ from agents.rowfile import Refused, RowFile, Unfit, parse
 from deploy.reach import reached
 from schemas.catalog import SENSORS
 from streams import operators
+from streams.clock import now_ms
 from streams.settings import settings
 
 app = typer.Typer(
@@ -88,7 +89,7 @@ def _row(value: object, domain: Domain) -> Row:
 
 def _write(domain: str, rows: list[Row]) -> None:
     with reached():
-        asyncio.run(operators.apply(settings(), SENSORS, domain, rows, in_force_at=operators.now_ms() + NOTICE_MS))
+        asyncio.run(operators.apply(settings(), SENSORS, domain, rows, in_force_at=now_ms() + NOTICE_MS))
 
 
 def _known() -> dict[str, list[dict[str, Any]]]:

@@ -12,8 +12,8 @@ from agents.desk import Action, State
 from agents.rules import Severity
 from schemas.catalog import ALERT_ACTIONS
 from streams.api import Conflict, Nothing, Question, Unknown
+from streams.clock import now_ms
 from streams.handling import Handling
-from streams.operators import now_ms
 from streams.peers import NoAnswer
 from streams.settings import settings
 

@@ -21,9 +21,9 @@ from agents.gateway.answers import answered
 from agents.gateway.commands import Outcome, event, payload_of, topic_of
 from agents.letters import dead_letters
 from schemas.catalog import COMMAND_EVENTS, COMMANDS, DEAD_LETTERS
-from schemas.wire import decode
 from streams.assembly import App
 from streams.batches import Batch
+from streams.clock import now_ms
 from streams.collector import of_dispatching
 from streams.inbox import Inbox
 from streams.publisher import Publisher
@@ -74,9 +74,7 @@ class Dispatching(Service):
                 await self._fewer.wait()
 
     async def _take(self, batch: Batch) -> None:
-        writers = self.app.writers
-        while (decoded := decode(batch.values, COMMANDS.codec, writers.known, writers.missing)).unknown:
-            await writers.fetch(decoded.unknown)
+        decoded = await self.app.writers.decode(batch.values, COMMANDS.codec)
         for command in decoded.frame.iter_rows(named=True):
             self.add_future(self._carry(command, batch.partition, batch.offsets[command["row"]]))
         if decoded.rejects:
@@ -117,7 +115,7 @@ class Dispatching(Service):
         return Outcome.DISPATCHED, ""
 
     async def _audit(self, command: Mapping[str, Any], outcome: Outcome, detail: str) -> None:
-        await self.app.send_frame(COMMAND_EVENTS, event(command, outcome, detail, int(time.time() * 1000)))
+        await self.app.send_frame(COMMAND_EVENTS, event(command, outcome, detail, now_ms()))
         await self.app.bulk.flush()
         self.counts[outcome.lower()] += 1
 

@@ -9,7 +9,6 @@ from mode import Service
 
 from schemas.catalog import Contract
 from schemas.rejects import Reject
-from schemas.wire import decode
 from streams.assembly import App
 from streams.batches import BATCH_TOPICS
 from streams.settings import settings
@@ -58,8 +57,6 @@ class Following(Service):
         values = [value for batch in came for value in batch.values]
         if not values:
             return
-        writers = self.app.writers
-        while (decoded := decode(values, self._contract.codec, writers.known, writers.missing)).unknown:
-            await writers.fetch(decoded.unknown)
+        decoded = await self.app.writers.decode(values, self._contract.codec)
         arrival = pl.Series("arrival", [at for batch in came for at in batch.timestamps], dtype=pl.Int64)
         self._hand_on(decoded.frame.with_columns(arrival.gather(decoded.frame["row"])), decoded.rejects)

@@ -15,9 +15,9 @@ from agents.rules import Severity
 from schemas.catalog import ALERT_ACTIONS, ALERTS
 from schemas.rejects import Reject
 from streams.assembly import App
+from streams.clock import now_ms
 from streams.exposition import Sample
 from streams.following import Following
-from streams.operators import now_ms
 from streams.settings import settings
 
 # People's time: nobody minds some seconds of it.

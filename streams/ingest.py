@@ -1,7 +1,6 @@
 """From MQTT into Kafka, a batch at a time: a message is acknowledged when Kafka has it, as a reading, an answer or a dead letter."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Sequence, Set
 from contextlib import suppress
@@ -17,6 +16,7 @@ from agents.gateway.readings import MAX_PAYLOAD_BYTES, map_readings
 from schemas.catalog import COMMAND_EVENTS, DEAD_LETTERS, READINGS
 from schemas.rejects import Reject
 from streams.assembly import App
+from streams.clock import now_ms
 from streams.collector import of_ingest
 from streams.settings import settings
 from streams.subscription import Arrival, Session
@@ -74,7 +74,7 @@ class Ingest(Service):
         readings = [arrival for arrival in arrivals if not (is_answer(arrival.topic) or is_command(arrival.topic))]
         async with self._in_hand:
             mapped = map_readings(readings, self.app.writers.known, self.app.writers.missing)
-            audit, wrong = map_answers(answers, settings().tenant, _now_ms())
+            audit, wrong = map_answers(answers, settings().tenant, now_ms())
             waiting = [readings[row] for row in mapped.waiting]
             await self.app.send_frame(READINGS, mapped.frame)
             await self.app.send_frame(COMMAND_EVENTS, audit)
@@ -85,7 +85,8 @@ class Ingest(Service):
             self.answers.update(audit["status"])
             self.rejected += len(mapped.rejects) + len(wrong)
             self.own += len(arrivals) - len(readings) - len(answers)
-            self.session.acknowledge([arrival for arrival in arrivals if arrival not in waiting])
+            apart = set(waiting)
+            self.session.acknowledge([arrival for arrival in arrivals if arrival not in apart])
         if waiting:
             self.add_future(self._take_later(waiting, mapped.unknown))
 
@@ -104,15 +105,11 @@ class Ingest(Service):
 
     async def _dead_letter(self, arrivals: Sequence[Arrival], rejects: Sequence[Reject]) -> None:
         if rejects:
-            letters = dead_letters(arrivals, rejects, _now_ms())
+            letters = dead_letters(arrivals, rejects, now_ms())
             await self.app.send_frame(DEAD_LETTERS, letters, [None] * letters.height)
 
 
-def _now_ms() -> int:
-    return int(time.time() * 1000)
-
-
-def dead_letters(arrivals: Sequence[Arrival], rejects: Sequence[Reject], now_ms: int) -> pl.DataFrame:
+def dead_letters(arrivals: Sequence[Arrival], rejects: Sequence[Reject], at_ms: int) -> pl.DataFrame:
     """DeadLetter columns: the MQTT topic, no partition or offset, when it came, and the payload (of one too large, its beginning)."""
     sources = [arrivals[reject.row] for reject in rejects]
     return pl.DataFrame(
@@ -122,7 +119,7 @@ def dead_letters(arrivals: Sequence[Arrival], rejects: Sequence[Reject], now_ms:
             "topic": [source.topic for source in sources],
             "partition": -1,
             "offset": -1,
-            "timestamp": now_ms,
+            "timestamp": at_ms,
             "key": None,
             "value": [source.payload[:MAX_PAYLOAD_BYTES] for source in sources],
         }

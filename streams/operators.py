@@ -2,7 +2,6 @@
 
 import getpass
 import socket
-import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -16,7 +15,8 @@ from agents.reading import Domain
 from schemas.catalog import SENSORS, Contract
 from schemas.registry import Registry
 from schemas.wire import decode, encode
-from streams.producer import Producer
+from streams.clock import now_ms
+from streams.producer import deliver
 from streams.reader import TopicReader
 from streams.settings import Settings, settings
 
@@ -57,19 +57,9 @@ async def apply(ours: Settings, contract: Contract, domain: str, rows: Sequence[
     fields = [row.model_dump(mode="json") for row in rows]
     records = pl.DataFrame([{key: f"{domain}/{row['name']}", **row, **said} for row in fields])
     values: list[bytes | None] = [*encode(contract.codec, schema_id, records.select(list(contract.codec.columns or ())))]
-    producer = Producer(ours.kafka, delivery_seconds=TIMEOUT_SECONDS)
-    try:
-        await producer.send_batch(contract.topic, records[key].cast(pl.Binary).to_list(), values)
-        await producer.flush()
-    finally:
-        await producer.close()
+    await deliver(ours.kafka, contract.topic, records[key].cast(pl.Binary).to_list(), values, TIMEOUT_SECONDS)
 
 
 def operator() -> str:
     """Who runs this command: user and machine."""
     return f"{getpass.getuser()}@{socket.gethostname()}"
-
-
-def now_ms() -> int:
-    """The time by this machine's clock."""
-    return int(time.time() * 1000)

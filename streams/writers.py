@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Final
 
 from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, wait_exponential_jitter
 
 from schemas.codec import Codec
 from schemas.registry import Registry, RegistryDown
+from schemas.wire import Decoded, decode
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,12 @@ class Writers:
     def missing(self) -> Set[int]:
         """Ids without a schema."""
         return self._missing
+
+    async def decode(self, values: Sequence[bytes | None], reader: Codec) -> Decoded:
+        """The values' rows and rejects; waits for as long as the registry owes an answer about a schema."""
+        while (decoded := decode(values, reader, self.known, self.missing)).unknown:
+            await self.fetch(decoded.unknown)
+        return decoded
 
     async def fetch(self, ids: Set[int]) -> None:
         """Make each id known or missing; waits for as long as the registry is away."""

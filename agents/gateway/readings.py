@@ -66,10 +66,11 @@ def map_readings(messages: Sequence[Message], writers: Mapping[int, Codec], miss
     rejects: list[Reject] = []
     alike: dict[str, list[int]] = defaultdict(list)
     for row, message in enumerate(messages):
-        if problem := _problem(message):
+        name = _format(message)
+        if problem := _problem(message, name):
             rejects.append(Reject(row, *problem))
         else:
-            alike[_format(message)].append(row)
+            alike[name].append(row)
     frames, unknown = [pl.DataFrame(schema={"row": pl.UInt32, **(READINGS.codec.columns or {})})], frozenset[int]()
     for name, rows in alike.items():
         decoded = _decode(name, [messages[row].payload for row in rows], writers, missing)
@@ -83,19 +84,20 @@ def map_readings(messages: Sequence[Message], writers: Mapping[int, Codec], miss
     return Mapped(frame, sorted(rejects, key=lambda reject: reject.row), waiting, unknown)
 
 
-def _problem(message: Message) -> tuple[Reason, str] | None:
+def _problem(message: Message, name: str) -> tuple[Reason, str] | None:
     """Why a message is not even looked into."""
     levels = message.topic.split("/")
     if len(levels) != 4 or not all(levels):
         return Reason.UNMAPPED_TOPIC, f"MQTT topic {message.topic!r} is not factory/<plant>/<device>/<sensor>"
     if len(message.payload) > MAX_PAYLOAD_BYTES:
         return Reason.TOO_LARGE, f"{len(message.payload)} bytes, at most {MAX_PAYLOAD_BYTES} are read"
-    if _format(message) not in FORMATS.values():
+    if not name:
         return Reason.UNKNOWN_FORMAT, f"content type {message.content_type!r}; read are {', '.join(filter(None, FORMATS))}"
     return None
 
 
 def _format(message: Message) -> str:
+    """The format's name; empty if its content type is not known."""
     return FORMATS.get(message.content_type.partition(";")[0].strip().lower(), "")
 
 

@@ -1,7 +1,6 @@
 """`headrace simulate`: a domain's devices, without the devices."""
 
 import asyncio
-import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +18,7 @@ from deploy.simulate.signals import Signals
 from deploy.simulate.truth import Truth
 from schemas.catalog import READINGS
 from schemas.registry import Registry, RegistryDown
+from streams.clock import now_ms
 from streams.settings import settings
 
 app = typer.Typer(help="Simulate the devices of a domain.", no_args_is_help=True)
@@ -88,7 +88,7 @@ async def _factory(
     console: Console,
 ) -> None:
     sink: Sink = await {To.MQTT: _mqtt, To.KAFKA: _kafka}[to](channels)
-    plan = Plan.of(channels.height, rate, seconds, count, int(time.time() * 1000))
+    plan = Plan.of(channels.height, rate, seconds, count, now_ms())
     signals = Signals(channels, seed, plan.start_ms, plan.period_ms)
     await run(plan, signals, mix, sink, known, console)
 

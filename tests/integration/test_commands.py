@@ -1,7 +1,6 @@
 import asyncio
 import time
 from contextlib import closing
-from types import SimpleNamespace
 from uuid import uuid4
 
 import httpx
@@ -20,15 +19,14 @@ from bench.jobs import delete_group
 from schemas.catalog import COMMAND_EVENTS, COMMANDS, DEAD_LETTERS
 from schemas.registry import Registry
 from schemas.wire import encode
-from streams.assembly import App
 from streams.dispatch import Dispatching
-from streams.exposition import Metrics
 from streams.inbox import Inbox
 from streams.mqtt import connect
 from streams.producer import Producer
 from streams.publisher import Publisher
 from streams.writers import Writers
 from tests.integration.line import Topics, Worker, wait
+from tests.integration.outlet import Outlet
 
 
 @pytest.fixture
@@ -107,8 +105,7 @@ async def dispatching(stack, plant, monkeypatch):
     registry = Registry(stack.settings.registry, stack.settings.data / "test-schemas")
     producer = Producer(stack.settings.kafka)
     ids = {contract.topic: registry.register(contract) for contract in (COMMAND_EVENTS, COMMANDS, DEAD_LETTERS)}
-    app = SimpleNamespace(bulk=producer, schema_ids=ids, writers=Writers(registry), reads=[], writes=[], services=[], metrics=Metrics())
-    app.send_frame = lambda *arguments: App.send_frame(app, *arguments)
+    app = Outlet(producer, ids, Writers(registry))
     service = Dispatching(app, Inbox(stack.settings.kafka, COMMANDS, plant), Publisher(stack.settings.mqtt, ANSWERS))
     await service.start()
     yield service

@@ -22,24 +22,13 @@ from schemas.catalog import DEAD_LETTERS, READINGS
 from schemas.codec import Codec
 from schemas.registry import Registry
 from schemas.wire import decode, encode
-from streams.assembly import App
-from streams.exposition import Metrics
 from streams.ingest import Ingest
 from streams.mqtt import connect, version_probe
 from streams.producer import DeliveryFailed, Producer
 from streams.subscription import Session
 from streams.writers import Writers
 from tests.integration.line import Worker
-
-
-class Outlet:
-    """What the ingest needs of its app: a producer and the schemas' ids."""
-
-    send_frame = App.send_frame
-
-    def __init__(self, producer, schema_ids, writers):
-        self.bulk, self.schema_ids, self.writers = producer, schema_ids, writers
-        self.reads, self.writes, self.services, self.metrics = [], [], [], Metrics()
+from tests.integration.outlet import Outlet
 
 
 @pytest.fixture
