@@ -158,10 +158,33 @@ class BatchRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka 
         return bool(kafka_batch.is_control_batch)
 
 
+class Taken(list[Any]):
+    """What one poll takes of a partition: every record from offset `start` to its last."""
+
+    def __init__(self, start: int, records: Sequence[Any]) -> None:
+        """Batches, or aiokafka's records."""
+        super().__init__(records)
+        self.start = start
+
+    @property
+    def first(self) -> int:
+        """Offset of the first record."""
+        return _offsets(self[0])[0]
+
+    @property
+    def last(self) -> int:
+        """Offset of the last record."""
+        return _offsets(self[-1])[1]
+
+
+def _offsets(record: Any) -> tuple[int, int]:  # noqa: ANN401  # a Batch, or aiokafka's ConsumerRecord
+    return (record.first, record.last) if isinstance(record, Batch) else (record.offset, record.offset)
+
+
 class OneBatch(fetcher.FetchResult):  # type: ignore[misc]  # aiokafka is untyped
     """What was fetched of a partition; a poll takes one batch of it, so that no partition's backlog stands before the others'."""
 
-    def getall(self, max_records: int | None = None) -> list[Any]:
+    def getall(self, max_records: int | None = None) -> Taken:
         """Take what one poll may take."""
-        records: list[Any] = super().getall(1 if self._topic_partition.topic in BATCH_TOPICS else max_records)
-        return records
+        start = self._partition_records.next_fetch_offset if self.has_more() else -1
+        return Taken(start, super().getall(1 if self._topic_partition.topic in BATCH_TOPICS else max_records))

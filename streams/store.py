@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from faust.stores.base import Store as FaustStore
 from faust.types import TP, EventT
@@ -30,16 +30,18 @@ class Store(FaustStore[bytes, bytes]):
         """Values of one partition by key, to read and, by whoever owns the partition, to change."""
         return self._replicas.setdefault(partition, Replica()).values
 
-    def apply_changelog_batch(self, batch: Iterable[EventT[Any]], to_key: Callable[[Any], bytes], to_value: Callable[[Any], bytes]) -> None:
-        """Take in records of the changelog, in order: the last value counts, none deletes."""
-        for event in batch:
-            replica = self._replicas.setdefault(event.message.partition, Replica())
-            key = cast(bytes, event.message.key)
-            if event.message.value is None:
-                replica.values.pop(key, None)
+    def replicate(self, partition: int, records: Iterable[Any]) -> None:
+        """Take in the changelog's next records, aiokafka's, in order: the last value counts, none deletes."""
+        replica = self._replicas.setdefault(partition, Replica())
+        for record in records:
+            if record.value is None:
+                replica.values.pop(record.key, None)
             else:
-                replica.values[key] = event.message.value
-            replica.offset = event.message.offset
+                replica.values[record.key] = record.value
+            replica.offset = record.offset
+
+    def apply_changelog_batch(self, batch: Iterable[EventT[Any]], to_key: Callable[[Any], bytes], to_value: Callable[[Any], bytes]) -> None:
+        """Nothing to do: the transport replicates before Faust hears of a record."""
 
     def persisted_offset(self, tp: TP) -> int | None:
         """Where reading the changelog goes on: a standby that becomes active, or a partition that stays, reads only what is new."""

@@ -9,13 +9,15 @@ from aiokafka.consumer import fetcher
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from confluent_kafka import Message as Report
+from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.transport.producer import Producer as FaustProducer
 from faust.types import TP, ConsumerMessage, HeadersArg, RecordMetadata
 
-from streams.batches import BATCH_TOPICS, Batch, BatchRecords, OneBatch
+from streams.batches import BATCH_TOPICS, Batch, BatchRecords, OneBatch, Taken
 from streams.inflight import InFlight
 from streams.producer import Producer as BulkProducer
+from streams.replication import replicate
 
 # aiokafka has no seam for how a fetch is unpacked; for topics not declared as batch topics these classes do what their parents do.
 fetcher.PartitionRecords = BatchRecords
@@ -155,12 +157,15 @@ class Consumer(driver.Consumer):
             if not self._get_active_partitions():
                 await asyncio.sleep(timeout)
                 return {}, None
-        records, _ = await super()._wait_next_records(timeout)
+        thread = cast(ConsumerThread, self._thread)
+        records = cast(dict[TP, Taken], (await super()._wait_next_records(timeout))[0])
         if records and not self.flow_active:
             # A fetch that a rebalance overtook, and its recovery had sought already. Faust drops what it took, of changelogs too, and
             # seeks only what has a committed offset: recovery waited for ever.
-            await cast(ConsumerThread, self._thread).rewind({tp: (_first(taken[0]), _last(taken[-1])) for tp, taken in records.items()})
+            await thread.rewind({tp: (taken.first, taken.last) for tp, taken in records.items()})
             return {}, None
+        if missing := replicate(cast(TableManager, self.app.tables), records or {}):
+            await thread.rewind(missing)
         batches = [batch for taken in (records or {}).values() for batch in taken if isinstance(batch, Batch)]
         topics = Counter(batch.topic for batch in batches)
         for batch in batches:
@@ -216,14 +221,6 @@ class Consumer(driver.Consumer):
         self.app.tables.on_commit(ours)
         self.app.monitor.on_tp_commit(ours)
         return True
-
-
-def _first(record: Any) -> int:  # noqa: ANN401  # a Batch, or aiokafka's ConsumerRecord
-    return cast(int, record.first if isinstance(record, Batch) else record.offset)
-
-
-def _last(record: Any) -> int:  # noqa: ANN401  # the same
-    return cast(int, record.last if isinstance(record, Batch) else record.offset)
 
 
 class Producer(FaustProducer):

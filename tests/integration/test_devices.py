@@ -1,5 +1,6 @@
 """Two workers of a group, each asked for the devices of both; they are where others can reach them, so they ask each other for a token."""
 
+import time
 from contextlib import closing
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from tests.integration.line import UNREGISTERED, Topics, Worker, simulate, wait
 
 TOKEN = "s3cret"
 DEVICES = 40
+SESSION_SECONDS = 10
 
 
 class Member(Worker):
@@ -149,11 +151,17 @@ def test_who_does_not_know_the_token_is_told_nothing(group, known):
 
 
 def test_a_static_member_that_comes_back_where_it_was_is_asked_there_without_a_rebalance(group, known):
-    group["one"].wait_until_it_knows(known)
-    opened = group["one"].log.read_text().count("lane_opened")
-    group["two"].kill()
-    group.start("two", group["two"].port)
-    group["one"].wait_until_it_knows(known)
+    for _ in range(5):  # until it is back before its session ends: a busy machine may take longer
+        group["one"].wait_until_it_knows(known)
+        opened, killed_at = group["one"].log.read_text().count("lane_opened"), time.monotonic()
+        group["two"].kill()
+        group.start("two", group["two"].port)
+        group["two"].wait_for("Successfully synced group")
+        away = time.monotonic() - killed_at
+        group["one"].wait_until_it_knows(known)
+        if away < SESSION_SECONDS:
+            break
+    assert away < SESSION_SECONDS
     assert group["one"].log.read_text().count("lane_opened") == opened
 
 

@@ -8,11 +8,9 @@ from streams.store import Store
 CHANGELOG = "factory-readings-1m-changelog"
 
 
-def changelog(partition: int, *records: tuple[int, bytes, bytes | None]) -> list[SimpleNamespace]:
-    """Events as Faust hands them over, of which only the message matters."""
-    return [
-        SimpleNamespace(message=SimpleNamespace(partition=partition, offset=offset, key=key, value=value)) for offset, key, value in records
-    ]
+def changelog(*records: tuple[int, bytes, bytes | None]) -> list[SimpleNamespace]:
+    """Records as aiokafka has them, of which only these fields matter."""
+    return [SimpleNamespace(offset=offset, key=key, value=value) for offset, key, value in records]
 
 
 @pytest.fixture
@@ -20,32 +18,29 @@ def store() -> Store:
     return Store(url="checkpoint://", app=None, table=SimpleNamespace(name="readings-1m"))
 
 
-def apply(store: Store, events: list[SimpleNamespace]) -> None:
-    store.apply_changelog_batch(events, bytes, bytes)
-
-
 def test_the_last_value_of_a_key_counts(store):
-    apply(store, changelog(0, (3, b"a", b"1"), (4, b"b", b"1"), (5, b"a", b"2")))
+    store.replicate(0, changelog((3, b"a", b"1"), (4, b"b", b"1"), (5, b"a", b"2")))
     assert store.replica(0) == {b"a": b"2", b"b": b"1"}
 
 
 def test_a_tombstone_removes_its_key_and_one_without_a_key_to_remove_nothing(store):
-    apply(store, changelog(0, (0, b"a", b"1"), (1, b"b", b"1"), (2, b"a", None), (3, b"c", None)))
+    store.replicate(0, changelog((0, b"a", b"1"), (1, b"b", b"1"), (2, b"a", None), (3, b"c", None)))
     assert store.replica(0) == {b"b": b"1"}
 
 
 def test_an_empty_value_is_a_value(store):
-    apply(store, changelog(0, (0, b"a", b"")))
+    store.replicate(0, changelog((0, b"a", b"")))
     assert store.replica(0) == {b"a": b""}
 
 
 def test_partitions_hold_their_own_values(store):
-    apply(store, [*changelog(0, (0, b"a", b"1")), *changelog(1, (9, b"a", b"2"))])
+    store.replicate(0, changelog((0, b"a", b"1")))
+    store.replicate(1, changelog((9, b"a", b"2")))
     assert (store.replica(0), store.replica(1), store.replica(2)) == ({b"a": b"1"}, {b"a": b"2"}, {})
 
 
 def test_reading_goes_on_after_the_last_record_taken_in_a_tombstone_too(store):
-    apply(store, changelog(0, (3, b"a", b"1"), (7, b"a", None)))
+    store.replicate(0, changelog((3, b"a", b"1"), (7, b"a", None)))
     assert store.persisted_offset(TP(CHANGELOG, 0)) == 7
 
 
@@ -56,7 +51,8 @@ def test_a_partition_never_read_is_read_from_its_start(store):
 
 
 async def test_partitions_that_moved_away_are_dropped_and_read_from_their_start_when_they_return(store):
-    apply(store, [event for partition in range(3) for event in changelog(partition, (5, b"a", b"1"))])
+    for partition in range(3):
+        store.replicate(partition, changelog((5, b"a", b"1")))
     await store.on_recovery_completed({TP(CHANGELOG, 0)}, {TP(CHANGELOG, 2)})
     assert [store.replica(partition) for partition in range(3)] == [{b"a": b"1"}, {}, {b"a": b"1"}]
     assert [store.persisted_offset(TP(CHANGELOG, partition)) for partition in range(3)] == [5, None, 5]
@@ -70,8 +66,8 @@ def test_what_the_owner_writes_is_seen_by_whoever_opens_the_partition_next(store
 
 def test_reading_again_what_the_owner_wrote_gives_the_same_values(store):
     log = [(0, b"a", b"1"), (1, b"b", b"1"), (2, b"a", b"2"), (3, b"b", None)]
-    apply(store, changelog(0, log[0]))
+    store.replicate(0, changelog(log[0]))
     replica = store.replica(0)
     replica |= {b"a": b"2"}
-    apply(store, changelog(0, *log[1:]))
+    store.replicate(0, changelog(*log[1:]))
     assert store.replica(0) == {b"a": b"2"}
