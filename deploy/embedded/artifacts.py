@@ -89,9 +89,14 @@ def fetch(wanted: Sequence[Pin], progress: Progress = lambda _: None) -> list[Pa
         raise StackError(f"Cannot write to {context.repo_cache}: {error}. Set M2_REPO to a folder with 400 MB of space.") from error
 
 
+def cache_folder() -> Path:
+    """What is ours in the user's cache."""
+    return Path(GlobalSettings.load().cache_dir / "headrace")
+
+
 def unpack(archive: Path, sha256: str) -> Path:
     """The folder a tar archive was unpacked to, once per content."""
-    folder = GlobalSettings.load().cache_dir / "headrace" / sha256
+    folder = cache_folder() / sha256
     if not folder.exists():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)

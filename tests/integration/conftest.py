@@ -37,14 +37,25 @@ def orphans(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory):
+def recorded(tmp_path_factory):
+    """The JVMs' ahead-of-time caches. A run starts dozens of JVMs: the first of its processes records for all, on a new machine."""
+    folder = tmp_path_factory.mktemp("recorded")
+    with FileLock(tmp_path_factory.getbasetemp().parent / "recorded.lock"):
+        pair = LocalStack(on_free_ports(folder), ("kafka", "registry"))
+        if not (pair.kafka.cache.exists() and pair.registry.cache.exists()):
+            with pair:
+                pass
+
+
+@pytest.fixture(scope="session")
+def stack(recorded, tmp_path_factory):
     """A broker, a registry and an MQTT broker of the test session's own; a test that kills one starts it again before it ends."""
     with LocalStack(on_free_ports(tmp_path_factory.mktemp("stack"))) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def own_stack(tmp_path_factory, request):
+def own_stack(recorded, tmp_path_factory, request):
     """A broker and a registry of the test module's own."""
     folder = tmp_path_factory.mktemp(request.module.__name__.rpartition(".")[2])
     with LocalStack(on_free_ports(folder), ("kafka", "registry")) as running:

@@ -11,6 +11,7 @@ import pytest
 from deploy.embedded import artifacts, mqtt, preflight, processes
 from deploy.embedded.artifacts import Pin, fetch, pins, unpack
 from deploy.embedded.errors import StackError
+from deploy.embedded.java import JavaService
 from deploy.embedded.kafka import Kafka
 from deploy.embedded.service import address
 from streams.settings import Settings
@@ -159,6 +160,79 @@ def test_a_service_that_was_killed_is_reported_with_the_end_of_its_log(tmp_path)
     assert "SIGKILL" in service.ended()
     assert service.ended().endswith("line 99")
     assert "line 80" not in service.ended()
+
+
+class Version(JavaService):
+    """A JVM that says its version and ends."""
+
+    name = "kafka"
+    archives = ()
+
+    def options(self):
+        return ["-XX:+UseSerialGC"]
+
+    def command(self):
+        return [*self.recording_java(), "-version"]
+
+    def answers(self):
+        return True
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Runs a JVM to its end, by a signal if one is given; gives the service."""
+    monkeypatch.setenv("JGO_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "headrace").mkdir(parents=True)
+
+    def run(kill=False):
+        service = Version(Settings(data=tmp_path / "data"))
+        service.start()
+        if kill:
+            service.kill()
+        else:
+            assert service.process.wait(120) == 0, service.tail()
+        service.stopped()
+        return service
+
+    return run
+
+
+def test_a_jvm_that_ends_leaves_its_cache_which_the_next_one_takes(run):
+    first = run()
+    assert [*first.cache.parent.iterdir()] == [first.cache]
+    assert [file.name for file in first.folder.iterdir()] == []
+    assert f"-XX:AOTCache={first.cache}" in first.recording_java()
+    told = subprocess.run([*first.java(), "-XX:AOTMode=on", "-version"], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_a_jvm_that_is_killed_leaves_no_cache(run):
+    killed = run(kill=True)
+    (killed.folder / "recorded.aot").write_bytes(b"half of it")
+    killed.stopped()
+    assert not [*killed.cache.parent.iterdir()]
+    assert not [*killed.folder.iterdir()]
+
+
+def test_a_cache_that_java_cannot_use_it_leaves_out(run):
+    first = run()
+    for content in (b"garbage", first.cache.read_bytes()[:100_000]):
+        first.cache.write_bytes(content)
+        assert f"-XX:AOTCache={first.cache}" in run().process.args
+
+
+def test_a_cache_that_cannot_be_kept_is_no_error(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(shutil, "move", lambda *_: (_ for _ in ()).throw(OSError("no space")))
+    assert not run().cache.exists()
+    (tmp_path / "cache" / "headrace").rmdir()
+    assert "-XX:AOTCacheOutput" not in " ".join(run().process.args)
+
+
+def test_other_archives_have_another_cache(run, monkeypatch, tmp_path):
+    (tmp_path / "one.jar").touch()
+    first = run().cache
+    monkeypatch.setattr(Version, "archives", (tmp_path / "one.jar",))
+    assert Version(Settings(data=tmp_path)).cache != first
 
 
 def test_a_childs_environment_carries_every_setting(monkeypatch, tmp_path):
