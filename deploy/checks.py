@@ -18,7 +18,8 @@ from deploy.embedded.preflight import require_disk
 from schemas.catalog import CHANGELOGS, CONTRACTS
 from schemas.registry import Registry, RegistryDown
 from streams.assembly import NotReady, require_topics
-from streams.clickhouse import CannotOpen, ClickHouse, ClickHouseAway
+from streams.clickhouse import ClickHouse
+from streams.clickhouse_errors import CannotOpen, ClickHouseAway
 from streams.mqtt import connect, version_probe
 from streams.settings import Settings
 from tables.factory import WINDOWING

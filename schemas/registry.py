@@ -63,7 +63,11 @@ class Registry:
         read = {int(file.stem): Codec(file.read_text()) for file in self._folder.glob("*.avsc")}
         self.known: dict[int, Codec] = {schema_id: codec for schema_id, codec in read.items() if not codec.defect}
         """Writers' schemas by id; grows as ids are met."""
-        self._asynchronous = httpx.AsyncClient(timeout=TIMEOUT_SECONDS)
+        # certificates are read once: that takes longer than to ask
+        trust = httpx.create_ssl_context()
+        # a connection for each question: there are few, and one that was kept may have died with the registry
+        self._synchronous = httpx.Client(timeout=TIMEOUT_SECONDS, verify=trust, limits=httpx.Limits(max_keepalive_connections=0))
+        self._asynchronous = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, verify=trust)
 
     def register(self, contract: Contract, version: Codec | None = None) -> int:
         """Register the contract's schema under its subject, held BACKWARD, and give its id; doing so again changes nothing.
@@ -145,7 +149,7 @@ class Registry:
 
     def _ask(self, method: str, path: str, body: dict[str, str] | None = None) -> httpx.Response:
         try:
-            return httpx.request(method, f"{self.url}{path}", json=body, timeout=TIMEOUT_SECONDS)
+            return self._synchronous.request(method, f"{self.url}{path}", json=body)
         except httpx.HTTPError as problem:
             raise RegistryDown(self._place, repr(problem)) from problem
 

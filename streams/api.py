@@ -16,7 +16,7 @@ from faust.web.drivers.aiohttp import Web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from streams.assembly import App
-from streams.clickhouse import ClickHouseAway, TooMuch
+from streams.clickhouse_errors import ClickHouseAway, TooMuch
 from streams.openapi import page
 from streams.peers import RETRY_SECONDS, ByAll, ByKey, NoAnswer, forward, forward_to_others, is_from_peer, owner
 

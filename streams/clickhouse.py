@@ -12,6 +12,7 @@ import polars as pl
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.catalog import CONTRACTS
+from streams.clickhouse_errors import CannotOpen, ClickHouseAway, RowsRefused, TooMuch
 
 # What it logs, with a traceback, it raises too.
 logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
@@ -47,22 +48,6 @@ LIMITS: Final = frozenset({"TIMEOUT_EXCEEDED", "TOO_SLOW", "MEMORY_LIMIT_EXCEEDE
 _MIGRATIONS: Final = """
 CREATE TABLE IF NOT EXISTS migrations (name String, applied_at DateTime DEFAULT now()) ENGINE = ReplacingMergeTree ORDER BY name
 """
-
-
-class CannotOpen(Exception):
-    """The embedded engine cannot work on its folder; the message says what to do."""
-
-
-class ClickHouseAway(Exception):
-    """ClickHouse did not take an insert or answer a query, for no fault of the rows: try again."""
-
-
-class TooMuch(ClickHouseAway):
-    """A question takes more time or memory than it is given: ask for less."""
-
-
-class RowsRefused(Exception):
-    """ClickHouse refuses an insert for what some of its rows hold; none of them is stored."""
 
 
 class ClickHouse:

@@ -7,7 +7,8 @@ from typing import Final
 from mode import Service
 
 from streams.assembly import App
-from streams.clickhouse import CannotOpen, ClickHouse, ClickHouseAway
+from streams.clickhouse import ClickHouse
+from streams.clickhouse_errors import CannotOpen, ClickHouseAway
 from streams.sinking import Sinking
 from streams.web import State
 

@@ -20,7 +20,8 @@ from schemas.catalog import Contract
 from schemas.rejects import Reason, Reject
 from streams.assembly import App
 from streams.batches import Batch
-from streams.clickhouse import ClickHouse, ClickHouseAway, RowsRefused
+from streams.clickhouse import ClickHouse
+from streams.clickhouse_errors import ClickHouseAway, RowsRefused
 from streams.collector import of_sinking
 from streams.intake import Intake
 from streams.pieces import Piece, columns, halves, height, located, together, token

@@ -7,7 +7,8 @@ from agents.factory.domain import FACTORY
 from schemas.catalog import CONTRACTS
 from streams import api, history, rollups
 from streams.assembly import App, NotReady
-from streams.clickhouse import CannotOpen, ClickHouse, ClickHouseAway
+from streams.clickhouse import ClickHouse
+from streams.clickhouse_errors import CannotOpen, ClickHouseAway
 from streams.reach import Reach
 from streams.sensors import SensorTypes
 from streams.settings import settings

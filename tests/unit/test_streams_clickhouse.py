@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from schemas.catalog import CONTRACTS, READINGS, WINDOWS
-from streams.clickhouse import CannotOpen, ClickHouse, ClickHouseAway, RowsRefused, TooMuch
+from streams.clickhouse import ClickHouse
+from streams.clickhouse_errors import CannotOpen, ClickHouseAway, RowsRefused, TooMuch
 from streams.pieces import columns
 
 # Far from its expiry.
