@@ -18,7 +18,7 @@ from streams.settings import Settings
 LOG_BYTES: Final = 16 * 1024 * 1024  # of one log file; the one before is kept as <service>.log.1
 TAIL_LINES: Final = 12
 STOP_SECONDS: Final = 30.0
-START_SECONDS: Final = 90.0  # Kafka checks every open segment after a crash
+START_SECONDS: Final = 180.0  # Kafka checks every open segment after a crash; a busy machine takes a minute to start all
 
 
 class Service(ABC):

@@ -54,7 +54,7 @@ DOWN_SECONDS = (0.2, 6.0)
 LONG_SECONDS = {"kafka": 28.0, "mqtt": 14.0}
 # Mosquitto saves its sessions once a minute: what it took since the last time dies with it, and devices send it again.
 FORGOTTEN_SECONDS = 65
-PATIENCE_SECONDS = 180
+PATIENCE_SECONDS = 400
 READING = ["device_id", "sensor_type", "timestamp"]
 
 

@@ -18,7 +18,7 @@ SLACK_SECONDS = 10
 NOTICED_SECONDS = {"kafka": SILENT_SECONDS + SLACK_SECONDS, "mqtt": SLACK_SECONDS}
 """Dependency, which is also the name of its check → how long after its death a worker may still say ready."""
 DEPENDENTS = {"kafka": ("factory", "warehouse", "gateway"), "mqtt": ("gateway",)}
-READY_SECONDS = 60
+READY_SECONDS = 180
 """How long after all it depends on is there a worker may take to be ready: start, session, state."""
 STUCK_SECONDS = STALLED_SECONDS + Limits().tick_seconds + SLACK_SECONDS
 """A worker whose group got no further for so long, with records to read, must not say ready."""

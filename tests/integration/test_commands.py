@@ -25,7 +25,7 @@ from streams.mqtt import connect
 from streams.producer import Producer
 from streams.publisher import Publisher
 from streams.writers import Writers
-from tests.integration.line import Topics, Worker, wait
+from tests.integration.line import PATIENCE, Topics, Worker, wait
 from tests.integration.outlet import Outlet
 
 
@@ -114,7 +114,7 @@ async def dispatching(stack, plant, monkeypatch):
 
 
 async def until(condition):
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110, the condition is another thread's
             await asyncio.sleep(0.02)
 

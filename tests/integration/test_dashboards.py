@@ -17,7 +17,7 @@ from deploy.grafana.build import build
 from deploy.grafana.queries import metrics_of, narrowed
 from deploy.grafana.write import BOARDS
 from deploy.prometheus.package import program
-from tests.integration.line import Worker, simulate, wait
+from tests.integration.line import PATIENCE, Worker, simulate, wait
 
 FOLDER = Path(deploy.prometheus.__file__).parent
 FAULTS = "duplicates=0.02,disorder=0.02,late=0.01,garbage=0.02"
@@ -86,7 +86,7 @@ def line(stack, tmp_path_factory):
         # Wear that takes longer than forecasts look ahead, seen by a reading every ten seconds.
         hours = ("--rate", 12, "--count", 20 * 6 * 6 * 120, "--wear", 100, 200)
         for to, options in {"kafka": hours, "mqtt": ("--for", 4)}.items():
-            assert simulate(settings, "--devices", 20, *options, "--faults", FAULTS, to=to).wait(timeout=120) == 0
+            assert simulate(settings, "--devices", 20, *options, "--faults", FAULTS, to=to).wait(timeout=PATIENCE) == 0
         yield prometheus, workers
 
 
@@ -106,7 +106,7 @@ def test_no_panel_is_empty(line):
     def empty():
         return [(title, query) for title, query in queries if not any(math.isfinite(value) for _, value in prometheus.ask(query))]
 
-    wait(lambda: not empty(), lambda: "\n".join(map(str, empty())), patience=30)
+    wait(lambda: not empty(), lambda: "\n".join(map(str, empty())))
 
 
 def test_every_metric_that_a_panel_or_a_rule_names_is_one_that_workers_have(line):
@@ -147,4 +147,4 @@ def test_a_worker_that_is_gone_is_shown_as_not_ready(line):
 
     assert shown() == dict.fromkeys(WORKING, 1)
     workers["gateway"].kill()
-    wait(lambda: shown() == dict.fromkeys(WORKING, 1) | {"gateway": 0}, lambda: str(shown()), patience=30)
+    wait(lambda: shown() == dict.fromkeys(WORKING, 1) | {"gateway": 0}, lambda: str(shown()))

@@ -10,6 +10,7 @@ import pytest
 
 from deploy.embedded import processes
 from deploy.embedded.stack import on_free_ports
+from tests.integration.line import PATIENCE
 
 HEADRACE = str(Path(sys.executable).with_name("headrace"))
 
@@ -28,10 +29,9 @@ def stored(output):
     return int(re.search(r"ClickHouse rows: .*'readings': (\d+)", output)[1])
 
 
-@pytest.mark.timeout(400)
 def test_a_demo_of_a_minute_shows_everything_and_a_second_start_keeps_the_data(settings):
     process = demo(settings, "--for", "60")
-    first, _ = process.communicate(timeout=240)
+    first, _ = process.communicate(timeout=2 * PATIENCE)
     assert process.returncode == 0, first
     assert "WRONG" not in first
     assert not processes.find(settings.data)
@@ -42,7 +42,7 @@ def test_a_demo_of_a_minute_shows_everything_and_a_second_start_keeps_the_data(s
         if (now := re.search(r"([\d,]+) readings in ClickHouse", line)) and int(now[1].replace(",", "")) > stored(first):
             break
     process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=120)
+    rest, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, "".join(lines) + rest
     assert stored(rest) > stored(first)
     assert not processes.find(settings.data)
@@ -54,7 +54,7 @@ def test_a_demo_ends_with_the_reason_when_a_worker_dies(settings):
         if line.startswith("gateway: "):
             break
     processes.find(settings.data)["factory"].kill()
-    rest, _ = process.communicate(timeout=120)
+    rest, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1, rest
     assert "factory was killed" in rest
     assert not processes.find(settings.data)

@@ -14,7 +14,7 @@ from confluent_kafka import Producer
 from schemas.catalog import ALERT_ACTIONS, ALERTS
 from schemas.registry import Registry
 from schemas.wire import encode
-from tests.integration.line import Worker, wait
+from tests.integration.line import PATIENCE, Worker, wait
 
 RAISED_AT = int(time.time() * 1000) - 60_000
 
@@ -125,7 +125,7 @@ def test_an_operator_handles_alerts_by_command_and_what_nobody_handles_is_escala
         def headrace(*words):
             command = [str(Path(sys.executable).with_name("headrace")), "alerts", *words]
             environment = kafka.environment(COLUMNS="200", HEADRACE_DESK=f"http://127.0.0.1:{desk.port}")
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
             return done.returncode, done.stdout + done.stderr
 
         raise_alerts("a")

@@ -16,7 +16,7 @@ from deploy.embedded.preflight import free_ports
 from schemas.catalog import READINGS
 from schemas.registry import Registry
 from streams.peers import RETRY_SECONDS, partition_of
-from tests.integration.line import UNREGISTERED, Topics, Worker, simulate, wait
+from tests.integration.line import PATIENCE, UNREGISTERED, Topics, Worker, simulate, wait
 
 TOKEN = "s3cret"
 DEVICES = 40
@@ -70,7 +70,7 @@ class Group(dict):
 def known(kafka):
     """What there is to know of each device, from the log."""
     fresh(kafka, OURS, keep_readings=False)
-    assert simulate(kafka, "--devices", DEVICES, "--count", 50_000, "--wear", 1, 10).wait(timeout=60) == 0
+    assert simulate(kafka, "--devices", DEVICES, "--count", 50_000, "--wear", 1, 10).wait(timeout=PATIENCE) == 0
     writers = {Registry(kafka.registry, kafka.data / "test-schemas").register(READINGS): READINGS.codec}
     found = {}
     with closing(Topics(kafka)) as topics:

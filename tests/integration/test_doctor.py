@@ -15,6 +15,7 @@ from deploy.embedded.preflight import free_ports
 from deploy.embedded.stack import LocalStack, on_free_ports
 from deploy.topics import ensure_topics
 from schemas.catalog import CHANGELOGS, LATE
+from tests.integration.line import PATIENCE
 
 CHANGELOG = next(iter(CHANGELOGS))
 
@@ -27,7 +28,7 @@ def doctor(stack, tmp_path):
         settings = stack.settings.model_copy(update={"data": tmp_path, **changes})
         command = [str(Path(sys.executable).with_name("headrace")), "doctor"]
         environment = settings.environment(COLUMNS="400")
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
         found = re.findall(r"^ ?([✓✗?]) +(\w+) +(.*?)(?:  +(.*?))? *$", done.stdout, re.MULTILINE)
         return done.returncode, {name: (mark, finding, remedy) for mark, name, finding, remedy in found}, done
 

@@ -15,6 +15,7 @@ from deploy.embedded.errors import StackError
 from deploy.embedded.stack import LocalStack, on_free_ports
 from deploy.topics import COMPACTED, TopicMismatchError, ensure_topics
 from schemas.catalog import ALERTS, CHANGELOGS, CONTRACTS, LATE
+from tests.integration.line import PATIENCE
 
 
 def command(settings, *arguments):
@@ -30,7 +31,7 @@ def command(settings, *arguments):
 def produce(settings, topic, value):
     producer, failures = Producer({"bootstrap.servers": settings.kafka}), []
     producer.produce(topic, value, partition=0, on_delivery=lambda error, _: error and failures.append(error))
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE) == 0
     assert not failures
 
 
@@ -46,7 +47,7 @@ def consume(settings, topic):
 
 def gone(data):
     """Wait until no process of that stack is left."""
-    psutil.wait_procs(list(processes.find(data).values()), timeout=60)
+    psutil.wait_procs(list(processes.find(data).values()), timeout=PATIENCE)
     return not processes.find(data)
 
 
@@ -155,7 +156,7 @@ def test_either_mqtt_broker_carries_a_message_and_its_acknowledgement(make, tmp_
         client.connect(stack.mqtt.host, stack.mqtt.port)
         client.loop_start()
         client.subscribe("factory/#", qos=1)
-        give_up = time.monotonic() + 20
+        give_up = time.monotonic() + PATIENCE
         while not subscribed and time.monotonic() < give_up:
             time.sleep(0.01)
         sent = client.publish("factory/p1/d1/temperature", b"{}", qos=1)
@@ -201,7 +202,7 @@ def test_a_killed_service_is_restarted_by_the_supervisor(background):
     assert command(background, "up").returncode == 0
     killed = processes.find(background.data)["mqtt"]
     killed.kill()
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + PATIENCE
     while processes.find(background.data).get("mqtt") in (None, killed) and time.monotonic() < give_up:
         time.sleep(0.1)
     assert command(background, "up").returncode == 0

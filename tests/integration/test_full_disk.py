@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from deploy.embedded.stack import LocalStack, on_free_ports
-from tests.integration.line import Topics, Worker, actual, assert_equal, simulate, undisturbed, wait
+from tests.integration.line import Topics, Worker, actual, assert_equal, under_load, undisturbed, wait
 
 
 @pytest.fixture
@@ -33,20 +33,18 @@ def says(worker):
         return client.get("/live").is_success, {name for name, state in checks.items() if not state["ok"]}
 
 
-@pytest.mark.timeout(300)
 def test_a_full_disk_under_kafkas_log_stops_the_line_which_says_so_and_costs_no_record(stack, tmp_path):
     settings = stack.settings
     with closing(Topics(settings)) as topics, Worker(settings, tmp_path) as worker:
-        load = simulate(settings, "--devices", 100, "--rate", 2_000, "--for", 12)
-        wait(lambda: all(topics.committed().values()), lambda: f"committed {topics.committed()}", worker=worker)
-        fill(stack.kafka)
-        wait(lambda: not stack.kafka.running, lambda: "the broker bears the full disk", worker=worker)
-        assert "all log dirs" in stack.kafka.tail()
-        # what it had sent waits, too
-        wait(lambda: says(worker) == (True, {"kafka", "delivery"}), lambda: f"says {says(worker)}", worker=worker)
-        stack.kafka.start()  # with room again
-        stack.kafka.wait()
-        assert load.wait(timeout=120) == 0
+        with under_load(settings, "--devices", 100, "--rate", 2_000):
+            wait(lambda: all(topics.committed().values()), lambda: f"committed {topics.committed()}", worker=worker)
+            fill(stack.kafka)
+            wait(lambda: not stack.kafka.running, lambda: "the broker bears the full disk", worker=worker)
+            assert "all log dirs" in stack.kafka.tail()
+            # what it had sent waits, too
+            wait(lambda: says(worker) == (True, {"kafka", "delivery"}), lambda: f"says {says(worker)}", worker=worker)
+            stack.kafka.start()  # with room again
+            stack.kafka.wait()
         topics.wait_until_read(worker)
         wait(lambda: says(worker) == (True, set()), lambda: f"says {says(worker)}", worker=worker)
         assert worker.stop() == 0, worker.tail()

@@ -27,7 +27,7 @@ from streams.mqtt import connect, version_probe
 from streams.producer import DeliveryFailed, Producer
 from streams.subscription import Session
 from streams.writers import Writers
-from tests.integration.line import Worker
+from tests.integration.line import PATIENCE, Worker
 from tests.integration.outlet import Outlet
 
 
@@ -129,7 +129,7 @@ def publisher(settings):
     clients[0].loop_stop()
 
 
-async def until(condition, seconds=60):
+async def until(condition, seconds=PATIENCE):
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110, the condition is another thread's or process's
             await asyncio.sleep(0.02)
@@ -153,7 +153,7 @@ def publish(device, plant, numbers, payload=None, content_type=None):
 
 def ends(consumer, partition):
     """The partition's end; asks again where a broker has just come back."""
-    patiently = Retrying(retry=retry_if_exception_type(KafkaException), stop=stop_after_delay(60), wait=wait_fixed(0.2), reraise=True)
+    patiently = Retrying(retry=retry_if_exception_type(KafkaException), stop=stop_after_delay(PATIENCE), wait=wait_fixed(0.2), reraise=True)
     return patiently(consumer.get_watermark_offsets, partition, timeout=10)[1]
 
 
@@ -374,7 +374,7 @@ async def test_while_kafka_is_down_either_broker_waits_for_its_acknowledgements(
         sent = publish(device, plant, range(100))
         await until(lambda: all(message.is_published() for message in sent))
         if isinstance(service, Amqtt):
-            await until(lambda: service.log.read_text().count("WARNING - Timeout waiting for PUBACK") >= 100, seconds=150)
+            await until(lambda: service.log.read_text().count("WARNING - Timeout waiting for PUBACK") >= 100)
     await asyncio.to_thread(back)
     await until(lambda: sum(map(len, timestamps(stack, schema_ids, plant).values())) == 100)
     assert worker.stop() == 0

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from deploy.embedded import processes
+from tests.integration.line import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,7 +58,7 @@ def test_a_session_that_is_told_to_end_leaves_no_process(session, number):
     process, folder = session()
     assert len(processes.find(folder)) == 3
     process.send_signal(number)
-    assert process.wait(60) == pytest.ExitCode.INTERRUPTED
+    assert process.wait(PATIENCE) == pytest.ExitCode.INTERRUPTED
     assert not processes.find(folder)
 
 

@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 from deploy.records_commands import record
 from schemas.catalog import ALERTS, DEAD_LETTERS, READINGS
 from schemas.registry import Registry
-from tests.integration.line import Topics, Worker, wait
+from tests.integration.line import PATIENCE, Topics, Worker, wait
 from tests.integration.walkthrough import ROOT, Reader
 
 
@@ -51,7 +51,7 @@ def send(kafka, *readings):
         reading = {"device_id": "press-1", "sensor_type": name, "value": value, "timestamp": int(time.time() * 1000)}
         key, body = record(READINGS, 1, orjson.dumps(reading))
         producer.produce(READINGS.topic, frame + body, key)
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE) == 0
 
 
 def test_a_domain_added_by_its_page_has_windows_alerts_and_rows(reader, topics, worker):

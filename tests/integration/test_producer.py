@@ -8,6 +8,7 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from streams.producer import DeliveryFailed, Producer
+from tests.integration.line import PATIENCE
 
 PARTITIONS = 4
 
@@ -85,7 +86,7 @@ async def test_flush_waits_for_what_was_queued_before_it_and_not_for_what_comes_
 
     await producer.send_batch(topic, [None], [b"before"])
     others = asyncio.create_task(flood())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await producer.flush()
     flooding = False
     await others

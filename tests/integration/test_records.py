@@ -11,6 +11,7 @@ from confluent_kafka import Producer
 
 from deploy.embedded.preflight import free_ports
 from schemas.catalog import READINGS
+from tests.integration.line import PATIENCE
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def headrace(kafka):
     def run(*words, text="", **changes):
         command = [str(Path(sys.executable).with_name("headrace")), *words]
         environment = kafka.model_copy(update=changes).environment()
-        done = subprocess.run(command, env=environment, input=text, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, env=environment, input=text, capture_output=True, text=True, timeout=PATIENCE, check=False)
         return done.returncode, done.stdout, done.stderr
 
     return run
@@ -35,7 +36,7 @@ def test_what_is_sent_is_read_with_defaults_filled_in_and_garbage_told_of(kafka,
     device = f"press-{uuid4().hex}"
     producer = Producer({"bootstrap.servers": kafka.kafka})
     producer.produce(READINGS.topic, b"garbage", device.encode())
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE) == 0
     code, said, told = headrace("send", READINGS.topic, text=line(device) + "\n" + line(device, value=231.5))
     assert (code, said) == (0, f"2 sent to {READINGS.topic}\n"), told
     code, shown, told = headrace("read", READINGS.topic, "--minutes", "1", "--count", "2")

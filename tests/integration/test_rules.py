@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 
 from deploy.simulate.fleet import NORMALS
 from schemas.catalog import ALERTS, RULES
-from tests.integration.line import Worker, headrace, simulate, wait
+from tests.integration.line import PATIENCE, Worker, headrace, simulate, wait
 
 CHANNELS = 20 * len(NORMALS)
 RULE = """domain: factory
@@ -47,7 +47,7 @@ def until(condition, worker):
 
 
 def load(kafka):
-    assert simulate(kafka, "--devices", 20, "--rate", 1000, "--count", 1200, "--faults", "none").wait(timeout=60) == 0
+    assert simulate(kafka, "--devices", 20, "--rate", 1000, "--count", 1200, "--faults", "none").wait(timeout=PATIENCE) == 0
 
 
 def alerts_of(topics, rule):
@@ -98,7 +98,7 @@ def test_a_wrong_rule_is_refused_with_its_place_and_the_old_one_stays(kafka, top
         for bad in (b"garbage", b"", None):
             producer = Producer({"bootstrap.servers": kafka.kafka})
             producer.produce(RULES.topic, bad, b"factory/hot")
-            assert producer.flush(30) == 0
+            assert producer.flush(PATIENCE) == 0
         until(lambda: worker.log.read_text().count("rule_refused") == 3, worker)
         assert rules_of(worker)["hot"]["raises"] == "value > 1"
         load(kafka)

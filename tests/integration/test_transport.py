@@ -13,7 +13,7 @@ from confluent_kafka.cimpl import NewTopic
 from bench.jobs import OURS, delete_group, fresh
 from schemas.catalog import READINGS, WINDOWS
 from tests.integration import transport_app
-from tests.integration.line import PATIENCE, Topics, Worker, actual, assert_equal, simulate, undisturbed, wait
+from tests.integration.line import PATIENCE, Topics, Worker, actual, assert_equal, simulate, under_load, undisturbed, wait
 from tests.integration.transport_app import ECHO, FAIL, FLICKER, HOLD, LATER, ORDERS, PARTITIONS, SUMS, SUMS_CHANGELOG
 
 BATCHES = transport_app.BATCHES.topic
@@ -85,7 +85,7 @@ def produce(kafka, topic, values, partition=0, keys=None, **options):
     producer = Producer({"bootstrap.servers": kafka.kafka, "log_level": 0, "partitioner": "murmur2_random", **options})
     for number, value in enumerate(values):
         producer.produce(topic, value, keys[number] if keys else None, partition=-1 if keys else partition)
-    assert producer.flush(60) == 0
+    assert producer.flush(PATIENCE) == 0
 
 
 def configure(admin, kind, name, **changes):
@@ -165,7 +165,7 @@ def test_an_agent_that_raises_ends_the_worker_and_its_batch_is_read_again(kafka,
         apart.wait_until_read(worker, BATCHES)
         produce(kafka, BATCHES, [FAIL])
         produce(kafka, BATCHES, numbers(10, 1_000))
-        assert worker.process.wait(timeout=60) > 0, worker.tail()
+        assert worker.process.wait(timeout=PATIENCE) > 0, worker.tail()
     assert apart.committed(BATCHES)[0] == 10
 
 
@@ -191,7 +191,7 @@ def test_transactions_pass_through_their_markers_left_out(kafka, apart, tmp_path
         producer.begin_transaction()
         for value in numbers(number * 100, (number + 1) * 100):
             producer.produce(BATCHES, value, partition=0)
-        producer.flush(30)
+        producer.flush(PATIENCE)
         end()
     with worker_apart(kafka, tmp_path) as worker:
         wait(lambda: apart.committed(BATCHES)[0] == 605, worker.tail, worker=worker)  # up to the last marker
@@ -230,7 +230,7 @@ def test_a_compacted_log_passes_through_its_gaps_left_out(kafka, apart, admin, t
 
 
 def loaded(kafka, count):
-    assert simulate(kafka, "--devices", 100, "--count", count, "--faults", FAULTS).wait(timeout=60) == 0
+    assert simulate(kafka, "--devices", 100, "--count", count, "--faults", FAULTS).wait(timeout=PATIENCE) == 0
 
 
 def finish(kafka, topics, folder):
@@ -241,7 +241,7 @@ def finish(kafka, topics, folder):
 
 
 def test_a_restarted_worker_takes_up_its_state_where_its_last_checkpoint_ends(kafka, topics, tmp_path):
-    loaded(kafka, 100_000)
+    loaded(kafka, 50_000)
     finish(kafka, topics, tmp_path)
     committed = topics.committed()
     with Worker(kafka, tmp_path) as worker:
@@ -263,12 +263,12 @@ def test_a_standby_takes_over_with_the_state_already_there(kafka, topics, tmp_pa
         first.wait_for("lane_opened")
         with Worker(kafka, tmp_path) as second:
             second.wait_for("lane_opened")
-            loaded(kafka, 200_000)
+            loaded(kafka, 60_000)
             topics.wait_until_read(second)
             standby = table(second.log.read_text(), "Reading Starts At - Standby")
             first.kill()
             wait(lambda: len(table(second.log.read_text(), "Reading Starts At - Active")) == PARTITIONS, second.tail, worker=second)
-            loaded(kafka, 50_000)
+            loaded(kafka, 20_000)
             topics.wait_until_read(second)
             assert second.stop() == 0, second.tail()
     log = second.log.read_text()
@@ -280,10 +280,10 @@ def test_a_standby_takes_over_with_the_state_already_there(kafka, topics, tmp_pa
 
 
 def test_a_failed_delivery_ends_the_worker_and_nothing_past_it_is_acknowledged(kafka, topics, admin, tmp_path):
-    loaded(kafka, 100_000)
+    loaded(kafka, 50_000)
     configure(admin, ConfigResource.Type.TOPIC, WINDOWS.topic, max_message_bytes=1)
     with Worker(kafka, tmp_path) as worker:
-        assert worker.process.wait(timeout=60) > 0, worker.tail()
+        assert worker.process.wait(timeout=PATIENCE) > 0, worker.tail()
         assert "delivery failed topic=factory.windows" in worker.log.read_text()
     assert topics.committed() != topics.ends()
     configure(admin, ConfigResource.Type.TOPIC, WINDOWS.topic, max_message_bytes=1_000_000)
@@ -292,15 +292,15 @@ def test_a_failed_delivery_ends_the_worker_and_nothing_past_it_is_acknowledged(k
 
 
 def test_a_broker_killed_under_load_changes_nothing(own_stack, kafka, topics, tmp_path):
-    load = simulate(kafka, "--devices", 500, "--rate", 15_000, "--for", 20, "--faults", FAULTS)
     with Worker(kafka, tmp_path) as worker:
-        worker.wait_for("lane_opened")
-        time.sleep(3)
-        own_stack.kafka.kill()
-        time.sleep(2)
-        own_stack.kafka.start()
-        own_stack.kafka.wait()
-        assert load.wait(timeout=120) == 0
+        with under_load(kafka, "--devices", 500, "--rate", 5_000, "--faults", FAULTS):
+            worker.wait_for("lane_opened")
+            time.sleep(3)
+            own_stack.kafka.kill()
+            time.sleep(2)
+            own_stack.kafka.start()
+            own_stack.kafka.wait()
+            time.sleep(3)
         if worker.process.poll() is None:
             topics.wait_until_read(worker)
             assert worker.stop() == 0, worker.tail()

@@ -14,7 +14,7 @@ from schemas.codec import Codec
 from schemas.registry import Registry
 from schemas.wire import encode
 from streams.clickhouse import ClickHouse
-from tests.integration.line import Topics, Worker, headrace, wait
+from tests.integration.line import PATIENCE, Topics, Worker, headrace, wait
 
 FLOW = """domain: factory
 sensors:
@@ -62,7 +62,7 @@ def produce(kafka, codec, schema_id, sensor, value):
     for key, record in zip(frame["device_id"], encode(codec, schema_id, frame), strict=True):
         producer.produce(READINGS.topic, record, key)
         producer.poll(0)
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE) == 0
     return count
 
 

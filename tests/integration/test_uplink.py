@@ -19,7 +19,7 @@ from schemas.codec import Codec
 from schemas.registry import Registry
 from schemas.rejects import Reason
 from schemas.wire import encode
-from tests.integration.line import Topics, Worker, produce, sample, wait
+from tests.integration.line import PATIENCE, Topics, Worker, produce, sample, wait
 
 CENTRAL = [contract for contract in CONTRACTS.values() if contract.central]
 
@@ -172,7 +172,7 @@ def test_whichever_is_killed_the_centre_has_everything_and_each_keys_first_appea
                 for key, value in zip(frame["device_id"], encode(contract.codec, schemas[contract], frame), strict=True):
                     producer.produce(contract.topic, value, key)
             producer.poll(0)
-        assert producer.flush(60) == 0
+        assert producer.flush(PATIENCE) == 0
 
     def of_turbines(of_partitions):
         return {p: [record for record in found if record[0].startswith(b"turbine")] for p, found in of_partitions.items()}
@@ -215,5 +215,5 @@ def test_an_uplink_without_a_centre_or_with_its_own_plant_for_one_does_not_start
     nowhere, itself = plant.model_copy(update={"centre": ""}), plant.model_copy(update={"centre": plant.kafka})
     with uplink(nowhere, tmp_path) as lost, uplink(itself, tmp_path) as circular:
         for running, said in ((lost, "Set HEADRACE_CENTRE"), (circular, "the plant's own Kafka")):
-            assert running.process.wait(60) == 1
+            assert running.process.wait(PATIENCE) == 1
             assert said in running.tail()

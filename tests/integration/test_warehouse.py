@@ -23,7 +23,7 @@ from schemas.catalog import ALERTS, CONTRACTS, DEAD_LETTERS, READINGS, WINDOWS
 from schemas.rejects import Reason
 from streams.clickhouse import ClickHouse
 from tests.integration import clickhouse_server
-from tests.integration.line import Topics, Worker, produce, sample, wait
+from tests.integration.line import PATIENCE, Topics, Worker, produce, sample, wait
 
 SENSORS = ["temperature", "pressure", "vibration", "current", "voltage", "humidity"]
 YEAR_2150 = 5_680_281_600_000
@@ -292,6 +292,6 @@ def test_a_second_worker_of_the_embedded_engine_does_not_start(kafka, settings, 
     with worker(settings) as first:
         first.wait_for("Worker ready")
         with worker(settings) as second:
-            assert second.process.wait(timeout=60) == 1
+            assert second.process.wait(timeout=PATIENCE) == 1
             assert "second warehouse worker" in second.log.read_text()
         assert first.stop() == 0, first.tail()

@@ -18,6 +18,7 @@ from deploy.embedded.processes import marks
 from deploy.simulate.fleet import fleet
 from schemas.catalog import READINGS
 from streams.metrics import CATALOGUE
+from tests.integration.line import PATIENCE
 
 # The factory worker with a watchdog that bears little.
 IMPATIENT = """
@@ -98,7 +99,7 @@ class Worker:
     def end(self, how=signal.SIGTERM):
         if self.process.poll() is None:
             self.process.send_signal(how)
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def start(stack, tmp_path):
             worker.end(signal.SIGKILL)
 
 
-def until(condition, seconds=90):
+def until(condition, seconds=PATIENCE):
     give_up = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < give_up
@@ -133,7 +134,7 @@ def simulate(stack, *options):
     """Send readings; what was sent, as the truth counts it."""
     truth = stack.settings.data / "truth.jsonl"
     command = [sys.executable, "-c", "from deploy.simulate.commands import app; app()", "factory", "--to", "kafka", "--truth", str(truth)]
-    subprocess.run([*command, *map(str, options)], env=stack.settings.environment(), check=True, capture_output=True, timeout=120)
+    subprocess.run([*command, *map(str, options)], env=stack.settings.environment(), check=True, capture_output=True, timeout=PATIENCE)
     return httpx.Response(200, content=truth.read_bytes().splitlines()[0]).json()
 
 
@@ -225,7 +226,7 @@ def test_a_partition_that_waits_for_a_schema_while_the_registry_is_away_is_no_ha
     try:
         producer = Producer({"bootstrap.servers": stack.settings.kafka})
         producer.produce(READINGS.topic, b"\x00\x7f\x00\x00\x01rest", b"device", 0)
-        assert producer.flush(30) == 0
+        assert producer.flush(PATIENCE) == 0
         until(lambda: worker.fails("schemas"))
         assert sum(worker.values("headrace_parked_batches")) == 1
         until(lambda: any(worker.values("headrace_consumer_lag_records")))
@@ -248,7 +249,7 @@ def test_a_worker_that_was_suspended_for_longer_than_its_limits_goes_on(start):
 
 def test_a_worker_whose_event_loop_is_blocked_dumps_all_stacks_and_exits_75(start):
     worker = start(IMPATIENT + BLOCKED)
-    assert worker.process.wait(90) == os.EX_TEMPFAIL
+    assert worker.process.wait(PATIENCE) == os.EX_TEMPFAIL
     log = worker.log.read_text()
     assert "watchdog: the event loop has not answered" in log
     assert "in hold_the_loop" in log
@@ -259,7 +260,7 @@ def test_a_partition_that_gets_no_further_dumps_all_stacks_and_exits_75(stack, s
     worker = start(IMPATIENT + STUCK)
     until(worker.ready)
     simulate(stack, "--count", 2_000)
-    assert worker.process.wait(90) == os.EX_TEMPFAIL
+    assert worker.process.wait(PATIENCE) == os.EX_TEMPFAIL
     log = worker.log.read_text()
     assert f"watchdog: {READINGS.topic}/" in log
     assert ", in never_done" in log, "stacks of all tasks"
@@ -268,7 +269,7 @@ def test_a_partition_that_gets_no_further_dumps_all_stacks_and_exits_75(stack, s
 def test_a_recovery_that_does_not_end_exits_75(start):
     worker = start(IMPATIENT + STUCK_IN_RECOVERY)
     until(lambda: worker.fails("recovery"))
-    assert worker.process.wait(90) == os.EX_TEMPFAIL
+    assert worker.process.wait(PATIENCE) == os.EX_TEMPFAIL
     assert "watchdog: recovery has got no further" in worker.log.read_text()
 
 
@@ -294,5 +295,5 @@ def test_where_others_can_reach_it_a_worker_asks_for_the_token_for_all_but_live(
 
 def test_where_others_can_reach_it_a_worker_without_a_token_does_not_start(start):
     worker = start(web_bind="0.0.0.0")
-    assert worker.process.wait(60) == 1
+    assert worker.process.wait(PATIENCE) == 1
     assert "HEADRACE_WEB_TOKEN" in worker.log.read_text()

@@ -15,6 +15,7 @@ from markdown_it.token import Token
 
 from deploy.embedded.preflight import free_ports
 from deploy.embedded.processes import marks
+from tests.integration.line import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 NOT_COPIED = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "work", "results")
@@ -68,7 +69,7 @@ class Reader:
                 )
             return ""
         done = subprocess.run(
-            ["bash", "-ec", commands], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=200, check=False
+            ["bash", "-ec", commands], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
         log = self.folder / "worker.log"
         assert done.returncode == 0, f"{commands}{done.stdout}{done.stderr}{log.read_text() if log.exists() else ''}"
@@ -91,7 +92,7 @@ class Reader:
     def close(self) -> None:
         for worker in self.workers:
             worker.terminate()
-            worker.wait(timeout=60)
+            worker.wait(timeout=PATIENCE)
 
 
 def section(tokens: list[Token], heading: str) -> Iterator[Token]:
