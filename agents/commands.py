@@ -3,7 +3,7 @@
 Commands are a pure function of a batch's alerts and readings, so every replay gives the same ones under the same ids.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from hashlib import blake2b
 from typing import Final
 
@@ -15,6 +15,7 @@ from schemas.catalog import COMMANDS
 
 NONE: Final = pl.DataFrame(schema=COMMANDS.codec.columns)
 """No commands."""
+_BEGINS: Final = {Status.RAISED, Status.REOPENED}
 
 
 def called_for(rules: Sequence[Rule], alerts: pl.DataFrame, readings: pl.DataFrame, lifetime_ms: int) -> pl.DataFrame:
@@ -23,18 +24,32 @@ def called_for(rules: Sequence[Rule], alerts: pl.DataFrame, readings: pl.DataFra
     `readings` are those the alerts were raised by. Of a domain without plants, or a reading that names none, `plant` is empty.
     """
     words = {rule.name: rule.command for rule in rules if rule.command}
-    due = alerts.filter(pl.col("rule").is_in(list(words)), pl.col("status").is_in([Status.RAISED, Status.REOPENED]), ~pl.col("historic"))
-    if not due.height:
+    # Row by row, as there are few: a join in Polars costs more than a millisecond however few they are, and commands wait for it.
+    begun = [
+        alert for alert in alerts.iter_rows(named=True) if alert["rule"] in words and alert["status"] in _BEGINS and not alert["historic"]
+    ]
+    if not begun:
         return NONE
-    due = due.with_columns(pl.col("rule").replace_strict(words).alias("command"), issued_at="changed_at")
-    ids = [command_id(*row) for row in due.select("alert_id", "changed_at", "command").iter_rows()]
-    due = due.with_columns(pl.Series("command_id", ids), expires_at=pl.col("issued_at") + lifetime_ms)
-    cause = ["device_id", "subject", "issued_at", "value"]
-    place = pl.col("plant") if "plant" in readings.columns else pl.lit("")
-    causes = readings.filter(pl.col("device_id").is_in(due["device_id"].to_list()))
-    causes = causes.select("device_id", "subject", pl.col("value").cast(pl.Float64), issued_at="timestamp", plant=place)
-    due = due.join(causes.unique(cause, keep="first"), on=cause, how="left", maintain_order="left")
-    return due.with_columns(pl.col("plant").fill_null("")).select(NONE.columns)
+    plants = _plants(readings, {alert["device_id"] for alert in begun})
+    told = []
+    for alert in begun:
+        command, issued_at = words[alert["rule"]], alert["changed_at"]
+        told.append(
+            alert
+            | {"command_id": command_id(alert["alert_id"], issued_at, command), "command": command}
+            | {"plant": plants.get((alert["device_id"], alert["subject"], issued_at, alert["value"])) or ""}
+            | {"issued_at": issued_at, "expires_at": issued_at + lifetime_ms}
+        )
+    return pl.DataFrame([[command[name] for name in NONE.columns] for command in told], NONE.schema, orient="row")
+
+
+def _plants(readings: pl.DataFrame, devices: Set[str]) -> dict[tuple[str, str, int, float], str | None]:
+    """The plant by device, subject, timestamp and value of each reading of these devices; of equal ones the first."""
+    if "plant" not in readings.columns:
+        return {}
+    near = readings["device_id"].is_in(list(devices))
+    fields = [readings[name].filter(near).to_list() for name in ("device_id", "subject", "timestamp", "value", "plant")]
+    return {(device, subject, at, value): plant for device, subject, at, value, plant in reversed(list(zip(*fields, strict=True)))}
 
 
 def command_id(alert_id: str, changed_at: int, command: str) -> str:

@@ -50,7 +50,7 @@ def encode(codec: Codec, schema_id: int, frame: pl.DataFrame) -> list[bytes]:
         column = frame.get_column(name)
         if isinstance(column.dtype, pl.Datetime):
             column = column.dt.timestamp("us" if codec.logical_types[name] == "timestamp-micros" else "ms")
-        columns.append(column.cast(dtype))
+        columns.append(column if column.dtype == dtype else column.cast(dtype))
     batches = pl.DataFrame(columns).to_arrow().cast(codec.arrow).combine_chunks().to_batches()
     return write_block(codec, schema_id, batches[0]) if batches else []
 

@@ -184,6 +184,11 @@ def _offsets(record: Any) -> tuple[int, int]:  # noqa: ANN401  # a Batch, or aio
 class OneBatch(fetcher.FetchResult):  # type: ignore[misc]  # aiokafka is untyped
     """What was fetched of a partition; a poll takes one batch of it, so that no partition's backlog stands before the others'."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of the fetch, as Kafka stores them, of which some may be taken already."""
+        return cast(int, self._partition_records._records.size_in_bytes()) if self.has_more() else 0  # noqa: SLF001
+
     def getall(self, max_records: int | None = None) -> Taken:
         """Take what one poll may take."""
         start = self._partition_records.next_fetch_offset if self.has_more() else -1
