@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-import orjson
 import polars as pl
 from confluent_kafka.admin import AdminClient
 from rich.console import Console
@@ -25,8 +24,7 @@ from bench.machines import START_SECONDS, Machines
 from bench.measure import BenchError, Lag, check_alive, running
 from bench.pace import Load
 from bench.run import LEAD_SECONDS, WORK
-from deploy.embedded.errors import StackError
-from deploy.embedded.stack import LocalStack, on_free_ports
+from bench.stack import local_stack
 from schemas.catalog import READINGS
 from schemas.registry import Registry
 from streams.settings import Settings
@@ -110,14 +108,8 @@ def _wait_until_ready(url: str) -> None:
 
 def main() -> None:
     """Run, keep the figures, and write them into `bench/RESULTS.md`."""
-    try:
-        with LocalStack(on_free_ports(WORK / "stack"), ("kafka", "registry", "mqtt"), console.print) as stack:
-            rows = measure(stack.settings)
-    except (BenchError, StackError) as error:
-        raise SystemExit(f"bench: {error}") from error
-    report.RESULTS.mkdir(exist_ok=True)
-    (report.RESULTS / "closed_loop.json").write_bytes(orjson.dumps({"rows": rows}, option=orjson.OPT_INDENT_2))
-    report.rewrite()
+    with local_stack(WORK / "stack", "kafka", "registry", "mqtt") as stack:
+        report.keep("closed_loop", {"rows": measure(stack.settings)})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
-import orjson
 import polars as pl
 from aiokafka.partitioner import murmur2
 from confluent_kafka import OFFSET_END, Consumer, Producer, TopicPartition
@@ -21,7 +20,7 @@ from bench import report
 from bench.jobs import Job, faust_worker
 from bench.load import PRODUCER
 from bench.measure import BenchError, check_alive, running
-from deploy.embedded.stack import LocalStack, on_free_ports
+from bench.stack import local_stack
 from deploy.simulate.fleet import fleet
 from schemas.catalog import ALERTS, WINDOWS, Contract
 from schemas.registry import Registry
@@ -118,9 +117,7 @@ def figures(topic: str, ages: list[float], sent: int) -> dict[str, Any]:
 def measure(folder: Path) -> dict[str, Any]:
     """Two clusters, an uplink between them: a backlog first, then the load of a minute."""
     with ExitStack() as held:
-        plant, centre = (
-            held.enter_context(LocalStack(on_free_ports(folder / name), ("kafka", "registry"))).settings for name in ("plant", "centre")
-        )
+        plant, centre = (held.enter_context(local_stack(folder / name, "kafka", "registry")).settings for name in ("plant", "centre"))
         windows, alerts = encoded(plant, WINDOWS), encoded(plant, ALERTS)
         backlog = Producer({**PRODUCER, "bootstrap.servers": plant.kafka})
         for number in range(BACKLOG):
@@ -157,9 +154,7 @@ def main() -> None:
     """Run, keep the figures, and write them into `bench/RESULTS.md`."""
     with TemporaryDirectory() as folder:
         found = measure(Path(folder))
-    report.RESULTS.mkdir(exist_ok=True)
-    (report.RESULTS / "plants.json").write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
-    report.rewrite()
+    report.keep("plants", found)
     print(f"caught up at {found['caught_up_per_second']:,.0f} records/s")
     for row in found["latency"]:
         print(" ".join(f"{name}={value:.1f}" if isinstance(value, float) else f"{name}={value}" for name, value in row.items()))

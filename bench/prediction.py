@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import orjson
 import polars as pl
 from numpy.lib.stride_tricks import sliding_window_view
 from rich.console import Console
@@ -23,7 +22,6 @@ from agents.alerts import Origin
 from agents.factory.domain import FACTORY, NOTICE_MINUTES, TREND_RULES
 from agents.outlook import Outlook
 from bench import report
-from bench.report import RESULTS
 from deploy.simulate.fleet import Wear, fleet
 from deploy.simulate.signals import WEARING, Signals
 from tables import aggregates, windows
@@ -207,9 +205,7 @@ def run(seeds: range = HELD_OUT_SEEDS) -> dict[str, Any]:
 def main() -> None:
     """Run, keep the figures, and write them into `bench/RESULTS.md`."""
     found = run()
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "prediction.json").write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
-    report.rewrite()
+    report.keep("prediction", found)
     for line in found["overall"]:
         print(" ".join(f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in line.items()))
 

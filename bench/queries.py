@@ -89,9 +89,7 @@ def main() -> None:
         rows = fill(clickhouse)
         found = {"rows": rows, "distinct": DEVICES * 6 * DAY_SECONDS, "repetitions": REPETITIONS, "questions": ask(clickhouse)}
         clickhouse.close()
-    report.RESULTS.mkdir(exist_ok=True)
-    (report.RESULTS / "queries.json").write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
-    report.rewrite()
+    report.keep("queries", found)
     for row in found["questions"]:
         print(f"{row['question']}: median {row['median_ms']:.0f} ms, p95 {row['p95_ms']:.0f} ms, {row['answer_kb']:.0f} kB")
 

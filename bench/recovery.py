@@ -13,7 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-import orjson
 from rich.console import Console
 
 from agents.factory.sensors import SENSORS
@@ -21,7 +20,7 @@ from bench import report
 from bench.jobs import OURS, fresh
 from bench.load import load
 from bench.measure import Lag, running
-from deploy.embedded.stack import LocalStack, on_free_ports
+from bench.stack import local_stack
 from schemas.catalog import READINGS
 from schemas.registry import Registry
 from streams.settings import Settings
@@ -67,7 +66,7 @@ def marks(log: Path) -> Mapping[str, float]:
 
 def main() -> None:
     """Run, keep the figures, and write them into `bench/RESULTS.md`."""
-    with TemporaryDirectory() as data, LocalStack(on_free_ports(Path(data)), ("kafka", "registry")) as stack:
+    with TemporaryDirectory() as data, local_stack(Path(data), "kafka", "registry") as stack:
         settings = stack.settings.model_copy(update={"instance": "bench"})
         rows = []
         for devices in DEVICES:
@@ -75,9 +74,7 @@ def main() -> None:
             folder.mkdir()
             rows.append(recover(settings, folder, devices))
             Console(stderr=True).print(rows[-1])
-    report.RESULTS.mkdir(exist_ok=True)
-    (report.RESULTS / "recovery.json").write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
-    report.rewrite()
+    report.keep("recovery", rows)
     print(" ".join(f"{step}_per_million_keys={seconds:.3g}" for step, seconds in report.per_million(rows).items()))
 
 

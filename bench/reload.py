@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from statistics import median
 from typing import Any, Final
 
 import httpx
-import orjson
 from rich.console import Console
 from rich.progress import track
 
@@ -22,8 +20,8 @@ from agents.rules import Severity
 from bench import report
 from bench.jobs import BENCH, OURS, fresh
 from bench.measure import BenchError, running
+from bench.stack import local_stack
 from deploy.embedded.processes import marks
-from deploy.embedded.stack import LocalStack, on_free_ports
 from schemas.catalog import RULES
 from streams.operators import apply
 from streams.settings import Settings
@@ -103,12 +101,9 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 def main() -> None:
     """Run, keep the figures, and write them into `bench/RESULTS.md`."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with LocalStack(on_free_ports(WORK / "stack"), ("kafka", "registry")) as stack:
+    with local_stack(WORK / "stack", "kafka", "registry") as stack:
         found = measure(stack.settings)
-    report.RESULTS.mkdir(exist_ok=True)
-    (report.RESULTS / "reload.json").write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
-    report.rewrite()
+    report.keep("reload", found)
     print(f"a rule is in force in {WORKERS} workers after: median {found['median_ms']:.0f} ms, max {found['max_ms']:.0f} ms")
 
 

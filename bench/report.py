@@ -23,6 +23,13 @@ RECOVERY_STEPS: Final = ("read_s", "rebuild_s", "checkpoint_s")
 """Those of `bench.recovery` that depend on the state."""
 
 
+def keep(name: str, found: object) -> None:
+    """Write a measurement's figures into `bench/results/<name>.json`, and `RESULTS.md` anew."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
+    rewrite()
+
+
 def publish(results: dict[str, Any]) -> str:
     """Write everything there is to write; returns the last line."""
     results = {"summary": summarise(results), **results}

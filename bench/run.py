@@ -5,14 +5,12 @@ The full run also writes `bench/RESULTS.md` and its plots.
 """
 
 import shutil
-import signal
 import sys
 import time
 from argparse import ArgumentParser
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 from rich.console import Console
@@ -25,8 +23,7 @@ from bench.load import SEED, Loaded, load
 from bench.machine import machine, versions
 from bench.measure import BenchError, Lag, Sample, running, summary, watch
 from bench.pace import Load
-from deploy.embedded.errors import StackError
-from deploy.embedded.stack import LocalStack, on_free_ports
+from bench.stack import local_stack
 from schemas.catalog import DEAD_LETTERS, READINGS
 from schemas.registry import Registry
 from streams.settings import Settings
@@ -168,20 +165,12 @@ def main() -> None:
     parser = ArgumentParser(prog="python -m bench.run", description=__doc__, allow_abbrev=False)
     parser.add_argument("--quick", action="store_true", help="one repetition, one latency rate, no soak: under five minutes")
     plan = QUICK if parser.parse_args().quick else FULL
-    signal.signal(signal.SIGTERM, _terminated)
     started, before = time.strftime("%Y-%m-%d %H:%M"), machine()
-    try:
-        with LocalStack(on_free_ports(WORK / "stack"), ("kafka", "registry"), console.print) as stack:
-            bench = Bench(plan, stack.settings)
-            bench.run()
-    except (BenchError, StackError) as error:
-        raise SystemExit(f"bench: {error}") from error
+    with local_stack(WORK / "stack", "kafka", "registry") as stack:
+        bench = Bench(plan, stack.settings)
+        bench.run()
     results = {"started": started, "machine": before, "versions": versions(), **bench.results}
     print(report.publish(results))
-
-
-def _terminated(number: int, _: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,10 @@
 """The `headrace` command."""
 
-import sys
 from importlib import import_module
 from typing import Any, Final
 
 import typer
-from pydantic import ValidationError
 from typer.core import TyperGroup
-
-from streams.settings import Settings
 
 COMMANDS: Final = {
     "demo": "deploy.demo.commands:demo",
@@ -30,18 +26,7 @@ COMMANDS: Final = {
 
 
 class Commands(TyperGroup):
-    """The commands, and in words which variable of the environment cannot be used."""
-
-    def __call__(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  # Click's own signature
-        """Run the command. Exit code 1 for a setting that cannot be."""
-        try:
-            return super().__call__(*args, **options)
-        except ValidationError as wrong:
-            if wrong.title != Settings.__name__:
-                raise
-            for error in wrong.errors():
-                typer.secho(f"HEADRACE_{str(error['loc'][0]).upper()}: {error['msg']}, not {error['input']!r}", fg="red", err=True)
-            sys.exit(1)
+    """The commands, each imported when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401  # Click's, which Typer may bring itself
         """Their names, in the order of the help."""

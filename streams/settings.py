@@ -4,7 +4,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # A worker is scaled by processes. On columns of one batch Polars' own threads cost a tenth more CPU and gain no time (measured, two cores).
@@ -52,5 +52,9 @@ class Settings(BaseSettings):
 
 @cache
 def settings() -> Settings:
-    """The settings of this process."""
-    return Settings()
+    """The settings of this process. Raises SystemExit, exit code 1, that names the variables that cannot be used."""
+    try:
+        return Settings()
+    except ValidationError as wrong:
+        problems = (f"HEADRACE_{str(error['loc'][0]).upper()}: {error['msg']}, not {error['input']!r}" for error in wrong.errors())
+        raise SystemExit("\n".join(problems)) from wrong
