@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyruhvro
 from fastavro.schema import SchemaParseException, UnknownType, expand_schema
 
-from schemas.nodes import Node, children, dtype, is_bytes, kind, logical_type, nullable, plain, unbounded
+from schemas.nodes import PRIMITIVES, Node, children, dtype, is_bytes, kind, logical_type, nullable, plain, unbounded
 
 FRAME_BYTES: Final = 5
 """The Confluent frame: a zero byte and the schema id, big-endian."""
@@ -38,6 +38,8 @@ class Codec:
         """Logical type by field name."""
         self.columns: pl.Schema | None = None
         """What the records become; None where a union has no column type."""
+        self.flat = False
+        """Whether every field is a primitive, or one or null."""
         self.framed: str | None = None
         """For pyruhvro: the frame as two leading fields, bytes as strings, ints as longs; None where it cannot take the schema."""
         self.framed_arrow: pa.Schema = None
@@ -56,6 +58,7 @@ class Codec:
             self.name = record["name"].rpartition(".")[2]
             self.fields = {field["name"]: field for field in record["fields"]}
             self.logical_types = {field["name"]: logical_type(field["type"]) for field in source["fields"]}
+            self.flat = all(kind(nullable(field["type"])[1]) in PRIMITIVES.keys() - {"enum", "fixed"} for field in self.fields.values())
             becomes = dtype(record)
             if isinstance(becomes, pl.Struct):
                 self.columns = pl.Schema(becomes)

@@ -47,6 +47,15 @@ def write_body(codec: Codec, datum: Datum) -> bytes:
     return body.getvalue()
 
 
+def write_records(codec: Codec, schema_id: int, body: pl.DataFrame) -> list[bytes]:
+    """Write one framed record a row of `body`, `Codec.columns` of a flat codec; ValueError for a null where none may be."""
+    for column in body:
+        if column.null_count() and not nullable(codec.fields[column.name]["type"])[0]:
+            raise ValueError(f"{column.name} has a null where none may be")
+    frame = schema_id.to_bytes(FRAME_BYTES)
+    return [frame + write_body(codec, row) for row in body.iter_rows(named=True)]
+
+
 def resolve(writer: Codec, reader: Codec, rows: Sequence[int], values: Sequence[bytes]) -> tuple[pl.DataFrame, list[Reject]]:
     """Read framed records one by one: a frame of `row` and the reader's columns, and a reject for every other record."""
     kept: list[int] = []

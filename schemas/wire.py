@@ -17,11 +17,13 @@ from schemas.bulk import read_block, write_block
 from schemas.codec import FRAME_BYTES, Codec
 from schemas.evolution import Incompatible, project
 from schemas.poison import salvage
-from schemas.reference import resolve
+from schemas.reference import resolve, write_records
 from schemas.rejects import Reason, Reject
 
 __all__ = ["Codec", "Decoded", "decode", "encode"]
 
+FEW: Final = 8
+"""Records written one by one: each takes 20 µs, a pass in bulk 400 µs however few they are."""
 GREATEST_SCHEMA_ID: Final = 2**31 - 1
 """The registry's ids are positive Java ints; no registry need be asked for another."""
 
@@ -51,7 +53,10 @@ def encode(codec: Codec, schema_id: int, frame: pl.DataFrame) -> list[bytes]:
         if isinstance(column.dtype, pl.Datetime):
             column = column.dt.timestamp("us" if codec.logical_types[name] == "timestamp-micros" else "ms")
         columns.append(column if column.dtype == dtype else column.cast(dtype))
-    batches = pl.DataFrame(columns).to_arrow().cast(codec.arrow).combine_chunks().to_batches()
+    body = pl.DataFrame(columns)
+    if codec.flat and body.height <= FEW:
+        return write_records(codec, schema_id, body)
+    batches = body.to_arrow().cast(codec.arrow).combine_chunks().to_batches()
     return write_block(codec, schema_id, batches[0]) if batches else []
 
 

@@ -53,7 +53,7 @@ class Producer:
         self,
         servers: str,
         *,
-        linger_ms: float = 5,
+        linger_ms: float = 1,
         batch_bytes: int = 32_768,
         compression: str = "snappy",
         queue_records: int = 100_000,

@@ -1,7 +1,7 @@
 """What holds for any batch whatever: of good records, of damaged ones, of plain garbage, however it is cut."""
 
 from io import BytesIO
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import fastavro
 import polars as pl
@@ -92,6 +92,14 @@ def test_what_is_encoded_decodes_to_itself(codec_and_frame, schema_id):
     decoded = decode(encode(codec, schema_id, frame), codec, {schema_id: codec})
     assert_frame_equal(frame, decoded.frame.drop("row"), check_exact=True)
     assert decoded.rejects == []
+
+
+@given(st.sampled_from(CODECS).flatmap(lambda codec: st.tuples(st.just(codec), frames(codec))), st.lists(st.integers(0, 40), max_size=6))
+def test_what_is_written_does_not_depend_on_how_the_frame_is_cut(codec_and_frame, cuts):
+    codec, frame = codec_and_frame
+    edges = sorted({0, frame.height, *(cut for cut in cuts if cut < frame.height)})
+    parts = [encode(codec, 7, frame[start:stop]) for start, stop in pairwise(edges)]
+    assert encode(codec, 7, frame) == list(chain(*parts))
 
 
 @given(batches())
