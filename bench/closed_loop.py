@@ -33,7 +33,10 @@ SENSOR: Final = "vibration"
 """The sensor type whose critical readings stop a machine: a sixth of all sensors."""
 PATHS: Final = {"Kafka": ("bench.pace", 10_000, 200), "MQTT": ("bench.pace_mqtt", 1_000, 100)}
 """Where readings enter: generator, readings a second, and critical ones of all sensors among them."""
-SECONDS: Final = 40
+SECONDS: Final = 70
+"""Of which the last sixty are measured: the end of a minute, when windows close, is among them once."""
+WARM_UP_RECORDS: Final = 600_000
+"""Read at full speed before: a broker that has just started runs interpreted."""
 console = Console(stderr=True)
 
 
@@ -42,7 +45,7 @@ def measure(settings: Settings) -> list[dict[str, Any]]:
     schema_id = Registry(settings.registry, WORK / "schemas").register(READINGS)
     fresh(settings, OURS, keep_readings=False)
     delete_group(AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0}), GATEWAY.group)
-    load(settings.kafka, schema_id, devices=1, records=6)
+    load(settings.kafka, schema_id, devices=100, records=WARM_UP_RECORDS)
     logs = {job: WORK / "logs" / f"{job.name}.log" for job in (OURS, GATEWAY)}
     commands = {job: job.command(settings, WORK / job.name) for job in logs}
     with (
