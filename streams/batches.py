@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
@@ -159,12 +159,12 @@ class BatchRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka 
 
 
 class Taken(list[Any]):
-    """What one poll takes of a partition: every record from offset `start` to its last."""
+    """What one poll takes of a partition: every record there is from offset `start` up to `end`."""
 
-    def __init__(self, start: int, records: Sequence[Any]) -> None:
-        """Batches, or aiokafka's records."""
+    def __init__(self, start: int, end: int, records: Sequence[Any]) -> None:
+        """Batches, or aiokafka's records; `end` is exclusive."""
         super().__init__(records)
-        self.start = start
+        self.start, self.end = start, end
 
     @property
     def first(self) -> int:
@@ -184,12 +184,23 @@ def _offsets(record: Any) -> tuple[int, int]:  # noqa: ANN401  # a Batch, or aio
 class OneBatch(fetcher.FetchResult):  # type: ignore[misc]  # aiokafka is untyped
     """What was fetched of a partition; a poll takes one batch of it, so that no partition's backlog stands before the others'."""
 
+    _passed: ClassVar[dict[Any, tuple[int, int]]] = {}
+    """First offset, and the one after the last, of what gave no records, by partition."""
+
     @property
     def size(self) -> int:
         """Bytes of the fetch, as Kafka stores them, of which some may be taken already."""
         return cast(int, self._partition_records._records.size_in_bytes()) if self.has_more() else 0  # noqa: SLF001
 
     def getall(self, max_records: int | None = None) -> Taken:
-        """Take what one poll may take."""
-        start = self._partition_records.next_fetch_offset if self.has_more() else -1
-        return Taken(start, super().getall(1 if self._topic_partition.topic in BATCH_TOPICS else max_records))
+        """Take what one poll may take; offsets of which compaction has left nothing belong to the records behind them."""
+        if not self.has_more():
+            return Taken(-1, -1, [])
+        tp, fetched = self._topic_partition, self._partition_records
+        start = fetched.next_fetch_offset
+        records = super().getall(1 if tp.topic in BATCH_TOPICS else max_records)
+        passed, end = self._passed.pop(tp, (start, start))
+        taken = Taken(passed if end == start else start, fetched.next_fetch_offset, records)
+        if not records:
+            self._passed[tp] = (taken.start, taken.end)
+        return taken

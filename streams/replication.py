@@ -30,6 +30,6 @@ def replicate(tables: TableManager, records: dict[TP, Taken]) -> dict[TP, tuple[
         if have is None or taken.start > have + 1:
             missing[tp] = (taken.start if have is None else have + 1, records.pop(tp).last)
             continue
-        store.replicate(tp.partition, [record for record in taken if record.offset > have])
-        offsets[tp] = max(have, taken.last)
+        offsets[tp] = max(have, taken.end - 1)
+        store.replicate(tp.partition, [record for record in taken if record.offset > have], offsets[tp])
     return missing

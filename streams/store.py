@@ -30,15 +30,15 @@ class Store(FaustStore[bytes, bytes]):
         """Values of one partition by key, to read and, by whoever owns the partition, to change."""
         return self._replicas.setdefault(partition, Replica()).values
 
-    def replicate(self, partition: int, records: Iterable[Any]) -> None:
-        """Take in the changelog's next records, aiokafka's, in order: the last value counts, none deletes."""
+    def replicate(self, partition: int, records: Iterable[Any], offset: int) -> None:
+        """Take in the changelog's next records, aiokafka's, in order, up to `offset`: the last value counts, none deletes."""
         replica = self._replicas.setdefault(partition, Replica())
         for record in records:
             if record.value is None:
                 replica.values.pop(record.key, None)
             else:
                 replica.values[record.key] = record.value
-            replica.offset = record.offset
+        replica.offset = offset
 
     def apply_changelog_batch(self, batch: Iterable[EventT[Any]], to_key: Callable[[Any], bytes], to_value: Callable[[Any], bytes]) -> None:
         """Nothing to do: the transport replicates before Faust hears of a record."""

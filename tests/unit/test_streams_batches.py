@@ -10,7 +10,7 @@ from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.batches import BATCH_TOPICS, MAX_RECORDS, Batch, BatchRecords, BatchTopics
+from streams.batches import BATCH_TOPICS, MAX_RECORDS, Batch, BatchRecords, BatchTopics, OneBatch
 
 TOPIC = "in-batches"
 OTHER = "record-by-record"
@@ -176,3 +176,47 @@ def test_only_declared_topics_come_in_batches():
     topics.declare(TOPIC)
     assert TOPIC in topics
     assert OTHER not in topics
+
+
+class Assignment:
+    """Of one partition, which is read from offset 0 on."""
+
+    active, paused, position = True, False, 0
+
+    def state_value(self, _):
+        return self
+
+    def consumed_to(self, position):
+        self.position = position
+
+
+def taken(log, assignment, *, most=None, topic=OTHER):
+    """Start, end and offsets of each take of a fetch from the assignment's position."""
+    fetched = OneBatch(
+        TopicPartition(topic, 0), assignment=assignment, partition_records=unpack(log, start=assignment.position, topic=topic), backoff=0
+    )
+    takes = []
+    while fetched.has_more():
+        take = fetched.getall(most)
+        takes.append((take.start, take.end, [record.offset for record in take]))
+    return [take for take in takes if take[2]]
+
+
+def test_each_take_joins_on_to_the_one_before():
+    log, assignment = kafka_batch(0, [0, 1, 2]), Assignment()
+    assert taken(log, assignment, most=2) == [(0, 2, [0, 1]), (2, 3, [2])]
+    assert taken(kafka_batch(3, [3]), assignment) == [(3, 4, [3])]
+
+
+def test_offsets_of_which_compaction_left_nothing_belong_to_the_take_they_end_or_come_before():
+    assignment = Assignment()
+    assert taken(kafka_batch(0, [0, 1], last=4), assignment) == [(0, 5, [0, 1])]
+    assert taken(kafka_batch(5, [], last=8), assignment) == []
+    assert taken(kafka_batch(9, [9]), assignment) == [(5, 10, [9])]
+
+
+def test_what_compaction_left_nothing_of_is_no_bridge_over_what_was_not_taken():
+    assignment = Assignment()
+    assert taken(kafka_batch(0, [], last=3), assignment) == []
+    assignment.position = 6  # sought
+    assert taken(kafka_batch(6, [6]), assignment) == [(6, 7, [6])]

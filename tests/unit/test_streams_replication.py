@@ -34,37 +34,37 @@ def tables(have: int | None, *, active: bool = True) -> SimpleNamespace:
 def test_what_joins_on_is_taken_in_and_counted_for_active_and_standby_partitions():
     for active in (True, False):
         manager = tables(4, active=active)
-        records = {CHANGELOG: Taken(5, [record(5, b"a"), record(8, b"b")])}
+        records = {CHANGELOG: Taken(5, 10, [record(5, b"a"), record(8, b"b")])}
         assert replicate(manager, records) == {}
-        assert (manager.store.replica(0), manager.offsets[CHANGELOG]) == ({b"a": b"1", b"b": b"1"}, 8)
+        assert (manager.store.replica(0), manager.offsets[CHANGELOG]) == ({b"a": b"1", b"b": b"1"}, 9)
         assert [taken.offset for taken in records[CHANGELOG]] == [5, 8]  # Faust is told
 
 
 def test_records_behind_a_hole_are_not_taken_in_and_what_is_missing_has_to_come_first():
     manager = tables(4)
-    records = {CHANGELOG: Taken(7, [record(7), record(9)])}
+    records = {CHANGELOG: Taken(7, 10, [record(7), record(9)])}
     assert replicate(manager, records) == {CHANGELOG: (5, 9)}
     assert (records, manager.store.replica(0), manager.offsets[CHANGELOG]) == ({}, {}, 4)
 
 
 def test_what_came_before_is_not_taken_in_again():
     manager = tables(4)
-    replicate(manager, {CHANGELOG: Taken(3, [record(3, b"a", b"old"), record(5, b"b")])})
+    replicate(manager, {CHANGELOG: Taken(3, 6, [record(3, b"a", b"old"), record(5, b"b")])})
     assert (manager.store.replica(0), manager.offsets[CHANGELOG]) == ({b"b": b"1"}, 5)
-    replicate(manager, {CHANGELOG: Taken(0, [record(0, b"b", b"old")])})
+    replicate(manager, {CHANGELOG: Taken(0, 1, [record(0, b"b", b"old")])})
     assert (manager.store.replica(0), manager.offsets[CHANGELOG]) == ({b"b": b"1"}, 5)
 
 
 def test_while_it_is_not_known_where_reading_begins_nothing_is_taken_in():
     manager = tables(None)
-    assert replicate(manager, {CHANGELOG: Taken(3, [record(3), record(4)])}) == {CHANGELOG: (3, 4)}
+    assert replicate(manager, {CHANGELOG: Taken(3, 5, [record(3), record(4)])}) == {CHANGELOG: (3, 4)}
     assert manager.store.replica(0) == {}
 
 
 def test_records_of_sources_and_of_tables_in_other_stores_are_left_to_faust():
     manager, source, other = tables(-1), TP("factory.readings", 0), TP("orders-changelog", 0)
     manager.recovery.tp_to_table[other] = SimpleNamespace(data={})
-    records = {source: Taken(7, [record(7)]), other: Taken(7, [record(7)])}
+    records = {source: Taken(7, 8, [record(7)]), other: Taken(7, 8, [record(7)])}
     assert replicate(manager, records) == {}
     assert records.keys() == {source, other}
 
@@ -78,6 +78,6 @@ def test_whatever_is_lost_or_repeated_a_store_holds_the_log_up_to_its_offset(log
     for start, count in takes:
         taken = [record(offset, *log[offset]) for offset in range(start, min(start + count, len(log)))]
         if taken:
-            replicate(manager, {CHANGELOG: Taken(start, taken)})
+            replicate(manager, {CHANGELOG: Taken(start, start + len(taken), taken)})
     expected = dict(log[: manager.offsets[CHANGELOG] + 1])
     assert manager.store.replica(0) == {key: value for key, value in expected.items() if value is not None}
