@@ -18,6 +18,7 @@ COMPACTED: Final = {
     "cleanup.policy": "compact",
     "segment.bytes": str(32 << 20),
     "segment.ms": "60000",
+    "segment.jitter.ms": "20000",  # not all partitions at once
     "min.cleanable.dirty.ratio": "0.2",
     "delete.retention.ms": "600000",
 }

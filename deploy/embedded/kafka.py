@@ -50,6 +50,8 @@ num.network.threads=2
 num.io.threads=4
 background.threads=2
 log.cleaner.threads=1
+# read and written together: compaction at full speed takes a core for a second, in which no alert leaves
+log.cleaner.io.max.bytes.per.second=10485760
 num.recovery.threads.per.data.dir=2
 
 # workers come and go by hand: no pause for stragglers
