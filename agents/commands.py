@@ -36,9 +36,13 @@ def called_for(rules: Sequence[Rule], alerts: pl.DataFrame, readings: pl.DataFra
         command, issued_at = words[alert["rule"]], alert["changed_at"]
         told.append(
             alert
-            | {"command_id": command_id(alert["alert_id"], issued_at, command), "command": command}
-            | {"plant": plants.get((alert["device_id"], alert["subject"], issued_at, alert["value"])) or ""}
-            | {"issued_at": issued_at, "expires_at": issued_at + lifetime_ms}
+            | {
+                "command_id": command_id(alert["alert_id"], issued_at, command),
+                "command": command,
+                "plant": plants.get((alert["device_id"], alert["subject"], issued_at, alert["value"])) or "",
+                "issued_at": issued_at,
+                "expires_at": issued_at + lifetime_ms,
+            }
         )
     return pl.DataFrame([[command[name] for name in NONE.columns] for command in told], NONE.schema, orient="row")
 

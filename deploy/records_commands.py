@@ -14,6 +14,7 @@ from fastavro.validation import ValidationError
 
 from deploy.reach import reached
 from schemas.catalog import CONTRACTS, Contract
+from schemas.codec import FRAME_BYTES
 from schemas.registry import Registry
 from streams.producer import deliver
 from streams.settings import settings
@@ -44,7 +45,7 @@ def send(topic: Topic) -> None:
     contract = CONTRACTS[topic]
     with reached():
         registry = Registry(settings().registry, settings().data / "schemas")
-        frame = b"\0" + registry.register(contract).to_bytes(4)
+        frame = registry.register(contract).to_bytes(FRAME_BYTES)
         records = [record(contract, number, line) for number, line in enumerate(sys.stdin.buffer, 1) if line.strip()]
         values = [frame + body for _, body in records]
         asyncio.run(deliver(settings().kafka, topic, [key for key, _ in records], values, TIMEOUT_SECONDS))

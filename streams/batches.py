@@ -31,11 +31,6 @@ class Batch:
         return len(self.offsets)
 
     @property
-    def first(self) -> int:
-        """Offset of the first record."""
-        return self.offsets[0]
-
-    @property
     def last(self) -> int:
         """Offset of the last record."""
         return self.offsets[-1]
@@ -165,20 +160,6 @@ class Taken(list[Any]):
         """Batches, or aiokafka's records; `end` is exclusive."""
         super().__init__(records)
         self.start, self.end = start, end
-
-    @property
-    def first(self) -> int:
-        """Offset of the first record."""
-        return _offsets(self[0])[0]
-
-    @property
-    def last(self) -> int:
-        """Offset of the last record."""
-        return _offsets(self[-1])[1]
-
-
-def _offsets(record: Any) -> tuple[int, int]:  # noqa: ANN401  # a Batch, or aiokafka's ConsumerRecord
-    return (record.first, record.last) if isinstance(record, Batch) else (record.offset, record.offset)
 
 
 class OneBatch(fetcher.FetchResult):  # type: ignore[misc]  # aiokafka is untyped

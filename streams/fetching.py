@@ -64,14 +64,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return cast(int, state.position) if state.has_valid_position else None
 
     async def rewind(self, taken: Mapping[TP, tuple[int, int]]) -> None:
-        """Have records come again: first and last offset of what was taken of each partition. One that was sought since stays there."""
+        """Have records come again: where to start, and the end of what was taken. A partition that was sought since stays there."""
         await self.call_thread(self._rewind, taken)
 
     async def _rewind(self, taken: Mapping[TP, tuple[int, int]]) -> None:
-        for tp, (first, last) in taken.items():
+        for tp, (start, end) in taken.items():
             reached = self.reached(tp)
-            if reached is not None and reached > last:
-                self._ensure_consumer().seek(tp, first)
+            if reached is not None and reached >= end:
+                self._ensure_consumer().seek(tp, start)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit; False where it has to be tried again or the partitions are no longer ours."""

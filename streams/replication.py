@@ -18,7 +18,7 @@ from streams.store import Store
 def replicate(tables: TableManager, records: dict[TP, Taken]) -> dict[TP, tuple[int, int]]:
     """Take in the changelogs' records, from the offset after those that were taken in.
 
-    What does not join on to those is removed from `records`; the first and last offset that have to come again are returned.
+    What does not join on to those is removed from `records`; of each is returned where it has to come from again, and the end of the take.
     """
     recovery, missing = tables.recovery, {}
     for tp, taken in list(records.items()):
@@ -28,7 +28,8 @@ def replicate(tables: TableManager, records: dict[TP, Taken]) -> dict[TP, tuple[
         offsets = recovery.active_offsets if tp in recovery.active_tps else recovery.standby_offsets
         have = offsets.get(tp)
         if have is None or taken.start > have + 1:
-            missing[tp] = (taken.start if have is None else have + 1, records.pop(tp).last)
+            missing[tp] = (taken.start if have is None else have + 1, taken.end)
+            del records[tp]
             continue
         offsets[tp] = max(have, taken.end - 1)
         store.replicate(tp.partition, [record for record in taken if record.offset > have], offsets[tp])

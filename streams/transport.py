@@ -84,15 +84,15 @@ class Consumer(driver.Consumer):
                 await asyncio.sleep(timeout)
                 return {}, None
         thread = cast(ConsumerThread, self._thread)
-        records = cast(dict[TP, Taken], (await super()._wait_next_records(timeout))[0])
+        records = cast(dict[TP, Taken], (await super()._wait_next_records(timeout))[0] or {})
         if records and not self.flow_active:
             # A fetch that a rebalance overtook, and its recovery had sought already. Faust drops what it took, of changelogs too, and
             # seeks only what has a committed offset: recovery waited for ever.
-            await thread.rewind({tp: (taken.first, taken.last) for tp, taken in records.items()})
+            await thread.rewind({tp: (taken.start, taken.end) for tp, taken in records.items()})
             return {}, None
-        if missing := replicate(cast(TableManager, self.app.tables), records or {}):
+        if missing := replicate(cast(TableManager, self.app.tables), records):
             await thread.rewind(missing)
-        batches = [batch for taken in (records or {}).values() for batch in taken if isinstance(batch, Batch)]
+        batches = [batch for taken in records.values() for batch in taken if isinstance(batch, Batch)]
         topics = Counter(batch.topic for batch in batches)
         for batch in batches:
             batch.siblings = topics[batch.topic] - 1

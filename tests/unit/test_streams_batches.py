@@ -57,7 +57,7 @@ def numbered(count):
 
 def test_what_a_fetch_holds_is_one_batch_of_columns():
     (batch,) = unpack(kafka_batch(0, [0, 1]) + kafka_batch(2, [2], compression=SNAPPY))
-    assert (batch.topic, batch.partition, len(batch), batch.first, batch.last) == (TOPIC, 0, 3, 0, 2)
+    assert (batch.topic, batch.partition, len(batch), batch.offsets[0], batch.last) == (TOPIC, 0, 3, 0, 2)
     assert batch.keys == [b"key-0", b"key-1", b"key-2"]
     assert batch.values == [b"value-0", b"value-1", b"value-2"]
     assert batch.timestamps == [1_000, 1_001, 1_002]
