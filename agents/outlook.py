@@ -15,7 +15,7 @@ import polars as pl
 from agents import alerts
 from agents.episodes import Episodes, forget, from_frame, to_frame
 from agents.reading import Domain
-from agents.rules import Rule, evaluate
+from agents.rules import Rule
 from tables import trends
 from tables.windows import Panes
 
@@ -95,7 +95,7 @@ class Outlook:
                 yield judged
 
     def _apply(self, rules: Sequence[Rule], rows: pl.DataFrame) -> pl.DataFrame:
-        return alerts.judge(rules, self.episodes, rows.hstack(evaluate(rules, rows)), self.origin)
+        return alerts.judge(rules, self.episodes, alerts.evaluated(rules, rows, [self.episodes]), self.origin)
 
 
 def _outcomes(told: pl.DataFrame) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Records of the log to readings: all that needs no state, for several batches at once.
+"""Records of the log to readings: all that changes no state, for several batches at once.
 
 A pass costs a millisecond however few the records are, and at low rates a batch holds fifty: so those that arrive together share one.
 """
@@ -11,8 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 
+from agents.alerts import evaluated
+from agents.episodes import Episodes
 from agents.limits import Limits
-from agents.rules import Rule, evaluate
+from agents.rules import Rule
 from schemas.catalog import Contract
 from schemas.rejects import Reject
 from schemas.wire import Codec, decode
@@ -28,6 +30,13 @@ class Records(Protocol):
     values: list[bytes | None]
     timestamps: list[int]
     offsets: list[int]
+
+
+class State(Protocol):
+    """What has been made of a partition so far; an `agents.watch.Watch` is one."""
+
+    fence: int
+    episodes: Episodes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +86,7 @@ class Read:
     received: int
     """How many lie at the fence or above; the others are neither readings nor rejects."""
     readings: pl.DataFrame
-    """As prepared by the domain, with the columns of its rules (`agents.rules.evaluate`); `row` counts from the head of the batch."""
+    """As prepared by the domain and `agents.alerts.evaluated`; `row` counts from the head of the batch."""
     rejects: list[Reject]
 
 
@@ -87,13 +96,13 @@ def below(batch: Records, fence: int) -> int:
 
 
 def read(
-    domain: Domain, batches: Sequence[tuple[Records, int]], writers: Mapping[int, Codec], missing: Set[int]
+    domain: Domain, batches: Sequence[tuple[Records, State]], writers: Mapping[int, Codec], missing: Set[int]
 ) -> list[Read] | frozenset[int]:
-    """What each of the batches says, of which the records below its fence are skipped; or the schema ids to be fetched first.
+    """What each of the batches says, of which the records below the fence are skipped; or the schema ids to be fetched first.
 
     `writers` are the schemas known by id, `missing` the ids the registry does not have. Raises what a rule raises.
     """
-    skips = [below(batch, fence) for batch, fence in batches]
+    skips = [below(batch, state.fence) for batch, state in batches]
     decoded = decode(_column("values", batches, skips), domain.source.codec, writers, missing)
     if decoded.unknown:
         return decoded.unknown
@@ -103,7 +112,7 @@ def read(
     if len(row) < len(key):
         key, arrival = key.gather(row), arrival.gather(row)
     readings, unfit = domain.sort_out(pl.DataFrame([*(decoded.frame[name] for name in domain.fields), row, key, arrival]))
-    readings = readings.hstack(evaluate(domain.rules, readings))
+    readings = evaluated(domain.rules, readings, (state.episodes for _, state in batches))
     received = [len(batch.offsets) - skip for (batch, _), skip in zip(batches, skips, strict=True)]
     bounds = [0, *accumulate(received)]
     return [
@@ -112,7 +121,7 @@ def read(
     ]
 
 
-def _column(name: str, batches: Iterable[tuple[Records, int]], skips: Sequence[int]) -> list[Any]:
+def _column(name: str, batches: Iterable[tuple[Records, State]], skips: Sequence[int]) -> list[Any]:
     """A column of all batches, one after another, without what is skipped."""
     parts = [getattr(batch, name) for batch, _ in batches]
     return parts[0] if len(parts) == 1 and not skips[0] else list(chain(*(part[skip:] for part, skip in zip(parts, skips, strict=True))))

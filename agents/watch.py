@@ -126,7 +126,7 @@ class Watch:
 
     def observe(self, batch: Records, writers: Mapping[int, Codec], missing: Set[int]) -> Observed | frozenset[int]:
         """Read a batch and judge it; or, before anything changes, the schema ids that have to be fetched first."""
-        found = read(self.domain, [(batch, self.fence)], writers, missing)
+        found = read(self.domain, [(batch, self)], writers, missing)
         return found if isinstance(found, frozenset) else self.judge(found[0])
 
     def judge(self, found: Read) -> Observed:
@@ -134,9 +134,11 @@ class Watch:
         spec, batch, readings = self.domain.windowing, found.batch, found.readings
         # One look at time for both: a machine whose clock or link is a little slow is still in danger now,
         # so what is historic to alerts is what windows, too, give up on.
-        given_up = windows.stream_time(self.stream_time, "timestamp", "arrival") - spec.patience_ms
-        pane = spec.pane_of(pl.col("timestamp"))
-        readings = readings.with_columns_seq(watermark=given_up, pane=pane, is_late=pane + spec.pane_ms <= given_up)
+        timestamp, arrival = readings["timestamp"].to_numpy(), readings["arrival"].to_numpy()
+        given_up = windows.stream_time(self.stream_time, timestamp, arrival) - spec.patience_ms
+        pane = spec.pane_of(timestamp)
+        found_out = {"watermark": given_up, "pane": pane, "is_late": pane + spec.pane_ms <= given_up}
+        readings = readings.hstack([pl.Series(*column) for column in found_out.items()])
         raised = alerts.judge(found.rules, self.episodes, readings, self.outlook.origin)
         # As long as a reading counts as one of now, a command it calls for does.
         told = commands.called_for(found.rules, raised, readings, spec.patience_ms) if raised.height else commands.NONE

@@ -118,7 +118,7 @@ class Watching(Service):
         # a partition of mostly rejects would hold up the others
         if len(events) == 1 or any(BATCH_TOPICS.rests(*event.message.tp) for event in events):
             return apart
-        batches = [(cast(Batch, event.value), self._lane(event.message.tp).watch.fence) for event in events]
+        batches = [(cast(Batch, event.value), self._lane(event.message.tp).watch) for event in events]
         found = _attempt(lambda: read(self.domain, batches, self.app.writers.known, self.app.writers.missing))
         return found if isinstance(found, list) else apart
 

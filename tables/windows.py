@@ -9,11 +9,16 @@ other, wherever batches and checkpoints fall, and a more complete result always 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from tables import aggregates
 
+Milliseconds = npt.NDArray[np.int64]
+Times = TypeVar("Times", Milliseconds, pl.Expr)
 Panes = Mapping[int, pl.DataFrame]
 """Pane start in milliseconds → keys and their aggregates."""
 
@@ -40,17 +45,17 @@ class Windowing:
         """How long after its start a pane can still change or be part of a result."""
         return max(self.windows_ms) + self.lateness_ms
 
-    def pane_of(self, timestamp: pl.Expr) -> pl.Expr:
+    def pane_of(self, timestamp: Times) -> Times:
         """Start of the pane the event time falls in."""
-        return timestamp.floordiv(self.pane_ms) * self.pane_ms
+        return timestamp // self.pane_ms * self.pane_ms
 
 
-def stream_time(before: int, timestamp: str, arrival: str) -> pl.Expr:
-    """Greatest event time up to each record, `before` that of the records before the frame.
+def stream_time(before: int, timestamp: Milliseconds, arrival: Milliseconds) -> Milliseconds:
+    """Greatest event time up to each record, `before` that of the records before these.
 
     A clock that runs ahead counts no further than the record's arrival at the broker, or one device would make all others late.
     """
-    return pl.max_horizontal(pl.min_horizontal(timestamp, arrival).cum_max(), pl.lit(before, pl.Int64))
+    return np.maximum(np.maximum.accumulate(np.minimum(timestamp, arrival)), before)
 
 
 @dataclass(frozen=True)

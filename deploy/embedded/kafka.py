@@ -51,7 +51,9 @@ num.io.threads=4
 background.threads=2
 log.cleaner.threads=1
 # read and written together: compaction at full speed takes a core for a second, in which no alert leaves
-log.cleaner.io.max.bytes.per.second=10485760
+log.cleaner.io.max.bytes.per.second=2097152
+# what is deleted goes at once and not in the middle of what is done a minute later
+log.segment.delete.delay.ms=1000
 num.recovery.threads.per.data.dir=2
 
 # workers come and go by hand: no pause for stragglers
@@ -82,9 +84,9 @@ class Kafka(JavaService):
         return fetch(pins(self.name))
 
     def options(self) -> list[str]:
-        """Short pauses, and its log lines."""
+        """Short pauses, no compiler that takes one of two cores for a tenth of a second at a time, and its log lines."""
         logging = [f"-Dorg.slf4j.simpleLogger.{name}={value}" for name, value in LOGGING.items()]
-        return ["-XX:+ExitOnOutOfMemoryError", "-XX:MaxGCPauseMillis=20", *logging]
+        return ["-XX:+ExitOnOutOfMemoryError", "-XX:MaxGCPauseMillis=20", "-XX:TieredStopAtLevel=1", *logging]
 
     def command(self) -> list[str]:
         """Write the configuration, format the storage of a new data folder, and give the broker's command line."""
@@ -93,8 +95,7 @@ class Kafka(JavaService):
         (controller,) = free_ports(1, CONTROLLER_PORTS)
         configuration.write_text(PROPERTIES.format(host=self.host, port=self.port, controller=controller, folder=self.folder))
         if not (self.folder / "log" / "meta.properties").exists():
-            # the first compiler: it is over before the second would pay
-            self._format([*self.java(), "-XX:TieredStopAtLevel=1", *classes], configuration)
+            self._format([*self.java(), *classes], configuration)
         heap = f"{self.heap_mb}m"
         return [*self.recording_java(), f"-Xms{heap}", f"-Xmx{heap}", *classes, "kafka.Kafka", str(configuration)]
 

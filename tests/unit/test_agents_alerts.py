@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import agents.alerts
 from agents.alerts import Origin, alert_id
 from agents.episodes import MEMORY_MS, Episode, Episodes, Key, forget, from_frame, to_frame
-from agents.rules import Escalation, Rule, Severity, evaluate
+from agents.rules import Escalation, Rule, Severity
 from schemas.catalog import ALERTS
 from schemas.wire import decode, encode
 
@@ -54,7 +54,7 @@ def series(*values: tuple[float, float], behind: int = 0) -> pl.DataFrame:
 
 
 def judge(rules: list[Rule], episodes: Episodes, frame: pl.DataFrame, origin: Origin) -> pl.DataFrame:
-    return agents.alerts.judge(rules, episodes, frame.hstack(evaluate(rules, frame)), origin)
+    return agents.alerts.judge(rules, episodes, agents.alerts.evaluated(rules, frame, [episodes]), origin)
 
 
 def told(alerts: pl.DataFrame) -> list[tuple[str, float, float]]:

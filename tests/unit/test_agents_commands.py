@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from agents.alerts import Episodes, Origin, judge
+from agents.alerts import Episodes, Origin, evaluated, judge
 from agents.commands import NONE, called_for, command_id
 from agents.factory.domain import RULES
 from agents.rules import Rule, Severity, evaluate
@@ -39,7 +39,7 @@ def told(*values: float, device: str = "press", plant: str | None = "plant-1", b
     readings = readings.with_columns(watermark=pl.col("timestamp") + behind)
     if plant is not None:
         readings = readings.with_columns(plant=pl.lit(plant))
-    readings = readings.hstack(evaluate(rules, readings))
+    readings = evaluated(rules, readings, [Episodes()])
     return called_for(rules, judge(rules, Episodes(), readings, Origin("acme", "factory")), readings, LIFETIME_MS)
 
 

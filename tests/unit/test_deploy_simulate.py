@@ -4,9 +4,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from agents.alerts import Origin, judge
+from agents.alerts import Origin, evaluated, judge
 from agents.episodes import Episodes
-from agents.rules import Rule, Severity, evaluate
+from agents.rules import Rule, Severity
 from deploy.simulate import kafka_sink, mqtt_sink
 from deploy.simulate.delivery import deliveries
 from deploy.simulate.faults import Faults, inject
@@ -165,7 +165,7 @@ def test_the_truth_is_what_the_alert_engine_finds_in_the_signals():
     )
     columns = FLEET.select("device_id", "critical", subject="sensor_type").with_row_index("channel")
     frame = readings.join(columns, on="channel", maintain_order="left").with_columns(watermark=pl.lit(0, pl.Int64))
-    judged = judge([rule], Episodes(), frame.hstack(evaluate([rule], frame)), Origin("t", "f"))
+    judged = judge([rule], Episodes(), evaluated([rule], frame, [Episodes()]), Origin("t", "f"))
     found = judged.select("device_id", pl.col("subject").alias("sensor_type"), "status", "raised_at", "changed_at", "value", "threshold")
     due = pl.DataFrame(truth.alerts)
     assert set(due["status"]) == {"RAISED", "REOPENED", "CLEARED"}

@@ -2,6 +2,7 @@ from collections import defaultdict
 from itertools import pairwise
 from statistics import fmean, pstdev
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -189,6 +190,6 @@ def test_a_pane_expires_when_neither_a_window_nor_a_late_reading_needs_it():
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100))), st.integers(0, 100))
 def test_stream_time_is_the_greatest_event_time_so_far_clamped_by_arrival(records, before):
-    log = pl.DataFrame(records, schema={"timestamp": pl.Int64, "arrival": pl.Int64}, orient="row")
-    found = log.select(stream_time(before, "timestamp", "arrival")).to_series().to_list()
+    timestamps, arrivals = np.array(records, dtype=np.int64).reshape(-1, 2).T
+    found = stream_time(before, timestamps, arrivals).tolist()
     assert found == [max([before, *(min(record) for record in records[: end + 1])]) for end in range(len(records))]
