@@ -51,22 +51,28 @@ class Episodes(UserDict[Key, Episode]):
         """Rule → keys of the open ones: few, where those that are remembered may be many."""
         self.pending: defaultdict[str, set[Key]] = defaultdict(set)
         """Rule → keys of those of which something has held, but not for long enough."""
+        self._changed = set[Key]()
         super().__init__(episodes)
-        self.changed = False
-        """Whether any was put here since this was last set to False."""
+        self._changed.clear()
 
     def __setitem__(self, key: Key, episode: Episode) -> None:
         """Put in the place of the former."""
         super().__setitem__(key, episode)
-        self.changed = True
+        self._changed.add(key)
         _mark(self.open[key.rule], key, there=episode.open)
         _mark(self.pending[key.rule], key, there=episode.pending_at is not None or episode.historic_pending_at is not None)
 
     def __delitem__(self, key: Key) -> None:
         """Forget."""
         super().__delitem__(key)
+        self._changed.add(key)
         self.open[key.rule].discard(key)
         self.pending[key.rule].discard(key)
+
+    def changes(self) -> dict[Key, Episode | None]:
+        """What was put here or forgotten (None) since they were last asked for."""
+        changed, self._changed = self._changed, set()
+        return {key: self.data.get(key) for key in changed}
 
 
 def _mark(keys: set[Key], key: Key, *, there: bool) -> None:
@@ -90,6 +96,13 @@ def to_frame(episodes: Mapping[Key, Episode]) -> pl.DataFrame:
     columns = zip(*((*key, *episode) for key, episode in episodes.items()), strict=True) if episodes else repeat(())
     filled = [pl.Series(name, column, dtype) for (name, dtype), column in zip(_SCHEMA.items(), columns, strict=False)]
     return pl.DataFrame(filled).sort(Key._fields)
+
+
+def advance(frame: pl.DataFrame, changes: Mapping[Key, Episode | None]) -> pl.DataFrame:
+    """From `to_frame` of what was to that of what is, by what has changed: they are thousands, and few change in a second."""
+    replaced = pl.DataFrame(list(changes), dict.fromkeys(Key._fields, pl.String), orient="row")
+    put = to_frame({key: episode for key, episode in changes.items() if episode is not None})
+    return pl.concat([frame.join(replaced, on=Key._fields, how="anti"), put]).sort(Key._fields)
 
 
 def from_frame(frame: pl.DataFrame) -> Episodes:

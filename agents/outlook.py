@@ -13,7 +13,7 @@ from typing import Any, Final
 import polars as pl
 
 from agents import alerts
-from agents.episodes import Episodes, forget, from_frame, to_frame
+from agents.episodes import Episodes, advance, forget, from_frame, to_frame
 from agents.reading import Domain
 from agents.rules import Rule
 from tables import trends
@@ -42,6 +42,8 @@ class Outlook:
     """How many were `raised`, `came-true` and were `withdrawn`."""
     crashes: Counter[str] = field(default_factory=Counter)
     """Rule → panes it did not judge, as it raised an exception."""
+    _kept: pl.DataFrame = field(default_factory=partial(to_frame, {}), compare=False)
+    """The episodes as a checkpoint keeps them."""
 
     def __post_init__(self) -> None:
         self.trends = trends.nothing(self.domain.windowing)
@@ -59,6 +61,7 @@ class Outlook:
             self.trends = families[TRENDS].sort(*self.domain.windowing.keys)
         if EPISODES in families:
             self.episodes = from_frame(families[EPISODES])
+            self._kept = to_frame(self.episodes)
 
     def advance(self, panes: Panes, given_up: int, attempt: Attempt = lambda work: work()) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
         """Take in the panes that ended by `given_up` (ms): the alerts that calls for, and the families that changed.
@@ -75,9 +78,10 @@ class Outlook:
         if self.reached == before:
             return alerts.NONE, {}
         forget(self.domain.trend_rules, self.episodes, self.reached)
+        self._kept = advance(self._kept, self.episodes.changes())
         told = pl.concat(found)
         self.forecasts.update(_outcomes(told))
-        return told, {TRENDS: self.trends, EPISODES: to_frame(self.episodes)}
+        return told, {TRENDS: self.trends, EPISODES: self._kept}
 
     def _judge(self, attempt: Attempt) -> Iterator[pl.DataFrame]:
         """What the rules make of the trends as they are: of all at once, or where one raises of each alone."""

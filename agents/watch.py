@@ -10,12 +10,13 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import polars as pl
 
 from agents import alerts, commands
-from agents.episodes import Episode, Episodes, Key, forget, from_frame, to_frame
+from agents.episodes import Episode, Episodes, Key, advance, forget, from_frame, to_frame
 from agents.outlook import Attempt, Outlook
 from agents.reading import Domain, Read, Records, below, read
 from agents.snapshot import Snapshot
@@ -55,13 +56,13 @@ class Settled:
 
 @dataclass(frozen=True)
 class Cut:
-    """What was observed since the cut before, and all of the state but the windows, as of `fence`."""
+    """What was observed since the cut before; all but the windows as of `fence`."""
 
     fence: int
     stream_time: int
     counts: Counter[str]
-    episodes: Mapping[Key, Episode] | None
-    """None if they are as they were at the cut before."""
+    episodes: Mapping[Key, Episode | None]
+    """Those that changed; None for one that is forgotten."""
     readings: list[pl.DataFrame]
 
 
@@ -87,6 +88,10 @@ class Watch:
     ledger: Ledger = field(default_factory=Ledger)
     _unfolded: list[pl.DataFrame] = field(default_factory=list)
     _unfolded_rows: int = 0
+    _kept: pl.DataFrame = field(default_factory=partial(to_frame, {}), compare=False)
+    """The episodes as the latest checkpoint has them."""
+    _swept_to: int = field(default=0, compare=False)
+    """Event time as of which episodes were forgotten."""
 
     def __post_init__(self) -> None:
         self.outlook = Outlook(self.domain, alerts.Origin(self.tenant, self.domain.name))
@@ -120,6 +125,7 @@ class Watch:
         for family, frame in recovered.families.items():
             if family == _EPISODES:
                 self.episodes = from_frame(frame)
+                self._kept = to_frame(self.episodes)
             elif family.startswith(_PANE):
                 self.panes[int(family.removeprefix(_PANE))] = frame.sort(*self.domain.windowing.keys)
         self._take_snapshot(self.fence, self.stream_time)
@@ -172,10 +178,12 @@ class Watch:
 
     def cut(self) -> Cut:
         """Take what was observed since the last time; to be folded before the next is taken."""
-        forget(self.domain.rules, self.episodes, self.stream_time - self.domain.windowing.patience_ms)
-        episodes = dict(self.episodes) if self.episodes.changed else None
-        cut = Cut(self.fence, self.stream_time, self.counts.copy(), episodes, self._unfolded)
-        self._unfolded, self._unfolded_rows, self.episodes.changed = [], 0, False
+        # Alerts wait for this, so it is brief: what is forgotten a minute later harms nobody.
+        if self.stream_time - self._swept_to >= self.domain.windowing.pane_ms:
+            forget(self.domain.rules, self.episodes, self.stream_time - self.domain.windowing.patience_ms)
+            self._swept_to = self.stream_time
+        cut = Cut(self.fence, self.stream_time, self.counts.copy(), self.episodes.changes(), self._unfolded)
+        self._unfolded, self._unfolded_rows = [], 0
         return cut
 
     def fold(self, cut: Cut, attempt: Attempt = lambda work: work()) -> Settled:
@@ -197,8 +205,8 @@ class Watch:
         taken = Counter(accepted=readings.height - folded.duplicates, duplicate=folded.duplicates)
         self.counts.update(taken)
         changed = {f"{_PANE}{start}": frame for start, frame in folded.panes.items() if start in self.panes} | families
-        if cut.episodes is not None:
-            changed[_EPISODES] = to_frame(cut.episodes)
+        if cut.episodes:
+            changed[_EPISODES] = self._kept = advance(self._kept, cut.episodes)
         counts = cut.counts + taken
         facts = {"stream_time": cut.stream_time, "settled_to": self.settled_to, "counts": counts, "outlook": self.outlook.facts}
         checkpoint = self.ledger.stage(cut.fence, facts, changed, [f"{_PANE}{start}" for start in expired])

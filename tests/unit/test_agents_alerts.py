@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import agents.alerts
 from agents.alerts import Origin, alert_id
-from agents.episodes import MEMORY_MS, Episode, Episodes, Key, forget, from_frame, to_frame
+from agents.episodes import MEMORY_MS, Episode, Episodes, Key, advance, forget, from_frame, to_frame
 from agents.rules import Escalation, Rule, Severity
 from schemas.catalog import ALERTS
 from schemas.wire import decode, encode
@@ -282,6 +282,24 @@ def test_episodes_are_stored_and_taken_up_again():
     assert from_frame(to_frame(episodes)) == episodes
     assert from_frame(to_frame(Episodes())) == Episodes()
     assert to_frame(episodes).equals(to_frame(Episodes(reversed(stored))))
+
+
+KEYS = [Key(device, subject, "hot") for device in "abé" for subject in ("heat", "noise")]
+
+
+@given(st.lists(st.tuples(st.sampled_from(KEYS), st.integers(0, 3), st.booleans())), st.integers(0, 20))
+def test_stored_episodes_are_brought_up_to_date_by_what_was_put_and_forgotten(steps, stored_after):
+    episodes, frame = Episodes(), to_frame({})
+    for number, (key, at, put) in enumerate(steps):
+        if number == stored_after:
+            frame = advance(frame, episodes.changes())
+        if put:
+            episodes[key] = Episode(at, at, open=bool(at % 2), told_at=at)
+        elif key in episodes:
+            del episodes[key]
+    frame = advance(frame, episodes.changes())
+    assert frame.equals(to_frame(episodes))
+    assert episodes.changes() == {}
 
 
 def test_episodes_stored_before_there_were_hold_times_are_taken_up():
