@@ -8,7 +8,7 @@ g      ?= factory
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants chaos dashboards release-schemas up down worker
+.PHONY: help demo test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway chaos dashboards release-schemas up down worker
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ release-schemas: ## Freeze the schemas as those of this version: CI then holds l
 
 bench-closed-loop: $(READY) ## Measure the time from a critical reading to the command at the machine
 	$(BIN)/python -m bench.closed_loop
+
+bench-gateway: $(READY) ## Measure what one gateway process takes from MQTT into Kafka, beside a bare paho subscriber
+	$(BIN)/python -m bench.gateway
 
 up: $(READY) ## Start Kafka, schema registry and MQTT broker in the background
 	$(BIN)/headrace up

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import polars as pl
 from confluent_kafka.admin import AdminClient
 from rich.console import Console
@@ -20,8 +19,8 @@ from bench import report
 from bench.jobs import BENCH, GATEWAY, OURS, Job, delete_group, fresh
 from bench.latency import PATIENCE_SECONDS, Latency, percentiles
 from bench.load import PERIOD_MS, load
-from bench.machines import START_SECONDS, Machines
-from bench.measure import BenchError, Lag, check_alive, running
+from bench.machines import Machines
+from bench.measure import Lag, check_alive, running, wait_until_ready
 from bench.pace import Load
 from bench.run import LEAD_SECONDS, WORK
 from bench.stack import local_stack
@@ -55,7 +54,7 @@ def measure(settings: Settings) -> list[dict[str, Any]]:
         closing(Lag(settings.kafka, OURS.group, READINGS.topic)) as lag,
     ):
         lag.wait(factory, logs[OURS])
-        _wait_until_ready(f"http://127.0.0.1:{commands[GATEWAY][-1]}/ready")
+        wait_until_ready(f"http://127.0.0.1:{commands[GATEWAY][-1]}/ready")
         rows = []
         for way, (generator, rate, alerts) in PATHS.items():
             paced = Load(settings.kafka, schema_id, rate, SECONDS, time.time() + LEAD_SECONDS, alerts)
@@ -95,18 +94,6 @@ def _environment(job: Job, settings: Settings) -> dict[str, str]:
     folder: Path = WORK / job.name
     folder.mkdir(parents=True, exist_ok=True)
     return job.environment(settings, folder)
-
-
-def _wait_until_ready(url: str) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(url, timeout=5).is_success:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.2)
-    raise BenchError(f"{url} does not say it is ready")
 
 
 def main() -> None:

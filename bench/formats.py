@@ -4,12 +4,14 @@ import timeit
 from typing import Final
 
 import polars as pl
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from agents.gateway.readings import map_readings
 from deploy.simulate.mqtt_sink import CONTENT_TYPES
 from schemas import json_wire, protobuf_wire, wire
 from schemas.catalog import READINGS
-from streams.subscription import Arrival
+from streams.bulk_mqtt import Arrival, packed
 
 BATCHES: Final = (20, 200, 2000)
 """Messages; the last is what a gateway has under way at most."""
@@ -35,7 +37,9 @@ def arrivals(name: str, count: int) -> list[Arrival]:
         "avro": lambda: wire.encode(READINGS.codec, SCHEMA_ID, frame),
     }[name]()
     topic = "factory/plant-1/plant-1.press-0001/temperature"
-    return [Arrival(1, number, 1, topic, payload, CONTENT_TYPES[name]) for number, payload in enumerate(payloads)]
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.ContentType = CONTENT_TYPES[name]
+    return [Arrival(1, number, 1, topic, payload, packed(properties)) for number, payload in enumerate(payloads)]
 
 
 def main() -> None:

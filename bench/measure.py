@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import httpx
 import psutil
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -128,6 +129,19 @@ def check_alive(process: psutil.Popen, log: Path) -> None:
     if process.poll() is not None:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
         raise BenchError(f"{' '.join(process.args)} exited with {process.returncode}:\n{tail}\nfull log: {log}")
+
+
+def wait_until_ready(url: str) -> None:
+    """Return when a worker's `/ready` says so."""
+    deadline = time.monotonic() + STALL_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(url, timeout=5).is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise BenchError(f"{url} does not say it is ready")
 
 
 def usage(process: psutil.Process) -> tuple[float, int]:

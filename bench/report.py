@@ -8,11 +8,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-import matplotlib as mpl
 import orjson
 import polars as pl
-from matplotlib import pyplot as plt
 
+from bench import plots
 from bench.jobs import BENCH, OURS, QUIX, STOCK_FAUST, WAREHOUSE
 from schemas.catalog import READINGS
 
@@ -58,7 +57,6 @@ def summarise(results: dict[str, Any]) -> dict[str, float]:
 
 def write(results: dict[str, Any], folder: Path) -> None:
     """`RESULTS.md` and three plots in `folder`."""
-    mpl.rcParams["svg.hashsalt"] = "bench"  # the same figures give the same file
     medians = (
         pl.DataFrame(results["runs"])
         .group_by("job", "devices", maintain_order=True)
@@ -66,10 +64,10 @@ def write(results: dict[str, Any], folder: Path) -> None:
         .select("job", "devices", "runs", "records", "rate", "rate_with_startup", "cpu_s_per_million", "peak_rss_mb", "startup_s")
     )
     latency = pl.DataFrame(results["latency"])
-    _plot_rates(medians.filter(pl.col("job") != WAREHOUSE.name), folder / "throughput.svg")
-    _plot_latency(latency, folder / "latency.svg")
+    plots.rates(medians.filter(pl.col("job") != WAREHOUSE.name), folder / "throughput.svg")
+    plots.latency(latency, folder / "latency.svg")
     soak = pl.DataFrame(results["soak"]).filter(pl.col("seconds") >= 0)
-    _plot_soak(soak, folder / "memory.svg")
+    plots.soak(soak, folder / "memory.svg")
     plan = results["plan"]
     text = f"""# Benchmark results
 
@@ -116,13 +114,15 @@ ten-minute windows. Resident memory of the worker, in MiB:
 
 ![memory](memory.svg)
 """
-    (folder / "RESULTS.md").write_text(text + _foresight(folder) + _answers() + _recovery() + _reload() + _closed_loop() + _to_the_centre())
+    (folder / "RESULTS.md").write_text(
+        text + _foresight(folder) + _answers() + _recovery() + _reload() + _closed_loop() + _to_the_centre() + _gateway()
+    )
 
 
 def _foresight(folder: Path) -> str:
     """The section on what `python -m bench.prediction` measured last, and its plot."""
     found = orjson.loads((RESULTS / "prediction.json").read_bytes())
-    _plot_leads(found, folder / "prediction.svg")
+    plots.leads(found, folder / "prediction.svg")
     first, last = found["seeds"]
     overall, shapes = (pl.DataFrame(found[name]).with_columns(pl.col("precision", "recall").round(3)) for name in ("overall", "shapes"))
     healthy = shapes.filter(pl.col("shape") == "healthy")["warnings"].sum()
@@ -229,6 +229,25 @@ After an absence the uplink catches up at {found["caught_up_per_second"]:,.0f} r
 """
 
 
+def _gateway() -> str:
+    """The section on what `python -m bench.gateway` measured last."""
+    found = orjson.loads((RESULTS / "gateway.json").read_bytes())
+    return f"""
+## The gateway
+
+Written by `make bench-gateway`. One gateway process between Mosquitto and Kafka, readings in JSON of QoS 1; generator, brokers and
+registry on the same machine. **{found["rate"]:,.0f} messages a second** are in Kafka and then acknowledged, at
+{found["cpu_us"]:.1f} µs of CPU a message, all threads; a paho subscriber that does nothing takes {found["paho_cpu_us"]:.1f} µs,
+**{found["ratio_paho"]:.1f}** times as much.
+
+At half that rate, from the time a message was due to leave its device to its arrival at a consumer of Kafka, in milliseconds:
+
+{_table(pl.DataFrame([found["latency"]]))}
+
+{found["connections"]:,} connected devices take {found["kb_per_connection"]:.1f} KiB of Mosquitto's memory each.
+"""
+
+
 def _minute(soak: pl.DataFrame, minute: int) -> float:
     return float(median(soak.filter((pl.col("seconds") // 60) == minute - 1)["rss_bytes"].to_list())) / 2**20
 
@@ -243,49 +262,6 @@ def _table(frame: pl.DataFrame) -> str:
         for row in frame.rows()
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in [frame.columns, ["---"] * frame.width, *rows])
-
-
-def _plot_rates(medians: pl.DataFrame, path: Path) -> None:
-    figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
-    names = [f"{job}, {devices:,} devices" for job, devices in medians.select("job", "devices").rows()]
-    axes.bar_label(axes.barh(names, medians["rate"].to_list()), fmt="{:,.0f}", padding=3)
-    axes.set(xlabel="records per second")
-    axes.margins(x=0.15)
-    axes.invert_yaxis()
-    _save(figure, path)
-
-
-def _plot_latency(latency: pl.DataFrame, path: Path) -> None:
-    figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
-    for column, label in (("p999_ms", "p99.9"), ("p99_ms", "p99"), ("p50_ms", "p50")):
-        axes.plot(latency["rate"].to_list(), latency[column].to_list(), marker="o", label=label)
-    axes.set(xlabel="readings per second", ylabel="produce to alert, ms", ylim=(0, None))
-    axes.legend()
-    _save(figure, path)
-
-
-def _plot_leads(found: dict[str, Any], path: Path) -> None:
-    figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
-    failures = {line["method"]: line["failures"] for line in found["overall"]}
-    for method, leads in found["leads"].items():
-        minutes = sorted(leads, reverse=True)
-        axes.plot(minutes, [number / failures[method] for number in range(1, len(minutes) + 1)], label=method)
-    axes.axvline(15, color="grey", linewidth=0.8, linestyle=":")
-    axes.set(xlabel="minutes before the failure", ylabel="share foreseen by then", ylim=(0, 1), xlim=(45, 0))
-    axes.legend()
-    _save(figure, path)
-
-
-def _plot_soak(soak: pl.DataFrame, path: Path) -> None:
-    figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
-    axes.plot((soak["seconds"] / 60).to_list(), (soak["rss_bytes"] / 2**20).to_list())
-    axes.set(xlabel="minutes", ylabel="resident MiB", ylim=(0, 1.2 * max(soak["rss_bytes"].to_list()) / 2**20))
-    _save(figure, path)
-
-
-def _save(figure: Any, path: Path) -> None:  # noqa: ANN401 - matplotlib's own type is too wide
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
 
 
 def rewrite() -> None:

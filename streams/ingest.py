@@ -16,10 +16,11 @@ from agents.gateway.readings import MAX_PAYLOAD_BYTES, map_readings
 from schemas.catalog import COMMAND_EVENTS, DEAD_LETTERS, READINGS
 from schemas.rejects import Reject
 from streams.assembly import App
+from streams.bulk_mqtt import Arrival
 from streams.clock import now_ms
 from streams.collector import of_ingest
 from streams.settings import settings
-from streams.subscription import Arrival, Session
+from streams.subscription import Session
 
 # How long stopping waits for Kafka to take the batch in hand, so that it does not come a second time after the next start.
 STOP_SECONDS: Final = 5

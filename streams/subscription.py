@@ -5,14 +5,15 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTv5
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from streams.bulk_mqtt import Arrival, BulkClient
 from streams.mqtt import MOST_DELAY_SECONDS, connect, version_probe
 
 logger = logging.getLogger(__name__)
@@ -24,18 +25,6 @@ _TAKEN_OVER: Final = 0x8E
 # Mosquitto 2.0 takes a session over without a word: so many connections on end, each cut within this time, tell of it too.
 BRIEF_CONNECTIONS: Final = 3
 BRIEF_SECONDS: Final = 5.0
-
-
-class Arrival(NamedTuple):
-    """One message and where it is to be acknowledged: `mid` means something only on the connection it came by."""
-
-    connection: int
-    mid: int
-    qos: int
-    topic: str
-    payload: bytes
-    content_type: str
-    """Of MQTT 5; empty where the device names none."""
 
 
 class Session:
@@ -57,7 +46,7 @@ class Session:
         self._lock = threading.Lock()
         self._arrived: list[Arrival] = []
         self._ready = asyncio.Event()
-        self._connection = 0
+        self._client: BulkClient | None = None
         self._connected_at = float("-inf")
         self._brief = 0
         self.subscribed = False
@@ -66,13 +55,14 @@ class Session:
     def start(self) -> None:
         """Connect in the background; messages go to the running event loop."""
         self._loop = asyncio.get_running_loop()
-        self._client = version_probe(self._dial)
-        connect(self._client, self._url)
+        self._probe = version_probe(self._dial)
+        connect(self._probe, self._url)
 
     async def stop(self) -> None:
         """Disconnect; the session stays at the broker."""
-        self._client.disconnect()
-        await asyncio.to_thread(self._client.loop_stop)
+        client = self._client or self._probe
+        client.disconnect()
+        await asyncio.to_thread(client.loop_stop)
 
     async def arrivals(self) -> list[Arrival]:
         """Everything that came since the last call, in order; waits for the first message."""
@@ -84,24 +74,24 @@ class Session:
 
     def acknowledge(self, arrivals: Sequence[Arrival]) -> None:
         """Tell the broker these messages are safe; those of a lost connection are skipped, they come again."""
-        for arrival in arrivals:
-            if arrival.connection == self._connection:
-                self._client.ack(arrival.mid, arrival.qos)
+        if self._client:
+            self._client.acknowledge(arrivals)
 
     def pending(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
         """Those of the arrivals that are not sent again: their connection lasts, or they were sent but once."""
-        return [arrival for arrival in arrivals if arrival.qos == 0 or arrival.connection == self._connection]
+        connection = self._client.connection if self._client else 0
+        return [arrival for arrival in arrivals if arrival.qos == 0 or arrival.connection == connection]
 
     def _dial(self, protocol: MQTTProtocolVersion) -> None:
         v5 = protocol == MQTTv5
-        self._client = client = Client(
-            CallbackAPIVersion.VERSION2, self.client_id, protocol=protocol, clean_session=None if v5 else False, manual_ack=True
+        clean_session = None if v5 else False
+        self._client = client = BulkClient(
+            CallbackAPIVersion.VERSION2, self.client_id, protocol=protocol, clean_session=clean_session, on_batch=self._on_batch
         )
         client.reconnect_delay_set(min_delay=1, max_delay=MOST_DELAY_SECONDS)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
         connect(client, self._url, **self._lasting() if v5 else {})
 
     def _lasting(self) -> dict[str, Any]:
@@ -121,7 +111,6 @@ class Session:
         with self._lock:
             # unacknowledged messages are sent again on the new connection
             self._arrived = [arrival for arrival in self._arrived if arrival.qos == 0]
-            self._connection += 1
         self._connected_at = time.monotonic()
         client.subscribe(f"$share/{self._group}/{self._topics}" if client.protocol == MQTTv5 else self._topics, qos=1)
 
@@ -150,11 +139,9 @@ class Session:
             version = "5" if client.protocol == MQTTv5 else "3.1.1"
             logger.info("mqtt_subscribed client_id=%s topics=%s version=%s", self.client_id, self._topics, version)
 
-    def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
-        content_type = getattr(message.properties, "ContentType", "")
-        arrival = Arrival(self._connection, message.mid, message.qos, message.topic, bytes(message.payload), content_type)
+    def _on_batch(self, arrivals: list[Arrival]) -> None:
         with self._lock:
             first = not self._arrived
-            self._arrived.append(arrival)
+            self._arrived += arrivals
         if first:
             self._loop.call_soon_threadsafe(self._ready.set)

@@ -15,8 +15,8 @@ from schemas.catalog import READINGS
 from schemas.registry import Registry
 from schemas.rejects import Reason
 from schemas.wire import decode
+from streams.bulk_mqtt import Arrival, packed
 from streams.mqtt import connect
-from streams.subscription import Arrival
 
 # What a worker rejects before it looks at the readings themselves, and what the gateway does.
 UNDECODABLE = {Reason.TOMBSTONE, Reason.BAD_MAGIC, Reason.UNKNOWN_SCHEMA, Reason.UNDECODABLE}
@@ -34,7 +34,7 @@ def truth_of(path):
 
 
 def arrived(message):
-    return Arrival(0, message.mid, message.qos, message.topic, message.payload, getattr(message.properties, "ContentType", ""))
+    return Arrival(0, message.mid, message.qos, message.topic, message.payload, packed(message.properties))
 
 
 @pytest.fixture

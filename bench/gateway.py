@@ -1,0 +1,182 @@
+"""`python -m bench.gateway`: one gateway process from MQTT into Kafka, beside a bare paho subscriber.
+
+Generator, Mosquitto, gateway, Kafka and registry share this computer. Devices send readings in JSON, QoS 1, to Mosquitto, which hands
+them to one subscriber at a time: first to paho, which does nothing with them, then to the gateway, which acknowledges what Kafka has.
+"""
+
+import multiprocessing
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any, Final
+
+import numpy as np
+import psutil
+from confluent_kafka import OFFSET_END, Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from bench import report
+from bench.jobs import BENCH, GATEWAY, OURS, delete_group, fresh
+from bench.measure import BenchError, Lag, check_alive, running, usage, wait_until_ready
+from bench.mqtt_load import CONNECTIONS, dial, publish, send
+from bench.run import WORK
+from bench.stack import local_stack
+from deploy.embedded.stack import LocalStack
+from schemas.catalog import READINGS
+from schemas.registry import Registry
+from schemas.wire import decode
+from streams.settings import Settings
+
+BARE_MESSAGES: Final = 60_000
+WARM_UP_MESSAGES: Final = 100_000
+MESSAGES: Final = 600_000
+PACED_SECONDS: Final = 30
+PACED_SHARE: Final = 0.5
+"""Of the rate just measured: the load at which latency is taken."""
+WARM_UP_SECONDS: Final = 5
+HELD: Final = 10_000
+LEAD_SECONDS: Final = 4.0
+"""From the start of the generator's process to its first message."""
+PATIENCE_SECONDS: Final = 60.0
+
+
+def packets(messages: int, start: float, rate: float) -> list[list[bytes]]:
+    """Readings in JSON, a list for each connection; each has the time it is due at this rate as its timestamp."""
+    made = []
+    for connection in range(CONNECTIONS):
+        topic = f"factory/plant-1/press-{connection:04}/temperature"
+        dues = (start + number * CONNECTIONS / rate for number in range(messages // CONNECTIONS))
+        made.append(
+            [publish(topic, b'{"value":20.5,"timestamp":%d}' % (due * 1000), 1 + number % 65_535) for number, due in enumerate(dues)]
+        )
+    return made
+
+
+@contextmanager
+def sending(settings: Settings, messages: int, rate: float = 0) -> Iterator[None]:
+    """Devices at work in a process of their own; `rate` 0: as fast as the broker takes it."""
+    load = multiprocessing.get_context("spawn").Process(target=_send, args=(settings.mqtt, messages, time.time() + LEAD_SECONDS, rate))
+    load.start()
+    yield
+    load.join(PATIENCE_SECONDS)
+    if load.exitcode != 0:
+        load.kill()
+        raise BenchError(f"the generator ended with {load.exitcode}")
+
+
+def _send(url: str, messages: int, start: float, rate: float) -> None:
+    send(url, packets(messages, start, rate or 20_000), start, rate)
+
+
+def bare_paho(settings: Settings) -> float:
+    """CPU-seconds a message costs a subscriber of paho's that does nothing."""
+    command = [sys.executable, "-m", "bench.bare_paho", str(BARE_MESSAGES)]
+    with subprocess.Popen(command, env=settings.environment(), cwd=BENCH.parent, stdout=subprocess.PIPE, text=True) as paho:
+        assert paho.stdout is not None
+        if paho.stdout.readline().strip() != "subscribed":
+            raise BenchError("paho did not subscribe")
+        with sending(settings, BARE_MESSAGES):
+            pass
+        return float(paho.stdout.readline())
+
+
+def throughput(settings: Settings, gateway: psutil.Popen, topic: Lag) -> dict[str, float]:
+    """Messages a second in Kafka and CPU-seconds a message, from the first tenth to the last."""
+    before, samples = topic.end(), []
+    with sending(settings, MESSAGES):
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not samples or samples[-1][1] < MESSAGES:
+            if time.monotonic() > deadline:
+                raise BenchError(f"{samples[-1][1] if samples else 0} of {MESSAGES} messages came in {PATIENCE_SECONDS:.0f} s")
+            samples.append((time.monotonic(), topic.end() - before, usage(gateway)[0]))
+            time.sleep(0.1)
+    middle = [sample for sample in samples if 0.1 * MESSAGES <= sample[1] <= 0.95 * MESSAGES]
+    (began, first, cpu), (ended, last, spent) = middle[0], middle[-1]
+    return {"rate": (last - first) / (ended - began), "cpu_us": (spent - cpu) / (last - first) * 1e6}
+
+
+def latency(settings: Settings, schema_id: int, rate: float) -> dict[str, float]:
+    """Milliseconds from the time a message was due to leave its device to its arrival at a consumer of Kafka, after warm-up."""
+    consumer = Consumer({"bootstrap.servers": settings.kafka, "group.id": "bench-gateway", "enable.auto.commit": False, "log_level": 0})
+    with closing(consumer):
+        consumer.assign([TopicPartition(READINGS.topic, partition, OFFSET_END) for partition in range(READINGS.partitions)])
+        consumer.consume(1, 1.0)
+        expected = int(rate * PACED_SECONDS) // CONNECTIONS * CONNECTIONS
+        heard: list[tuple[float, list[bytes]]] = []
+        count, deadline = 0, time.monotonic() + PACED_SECONDS + PATIENCE_SECONDS
+        with sending(settings, expected, rate):
+            while count < expected and time.monotonic() < deadline:
+                values = [message.value() or b"" for message in consumer.consume(10_000, 0.002) if message.error() is None]
+                heard.append((time.time() * 1000, values))
+                count += len(values)
+    due = decode([value for _, values in heard for value in values], READINGS.codec, {schema_id: READINGS.codec}, frozenset()).frame
+    arrived = np.repeat([at for at, _ in heard], [len(values) for _, values in heard])
+    began = due["timestamp"].min()
+    ages = (arrived - due["timestamp"].to_numpy())[due["timestamp"].to_numpy() >= began + WARM_UP_SECONDS * 1000]
+    p50, p99 = np.percentile(ages, [50, 99], method="higher")
+    return {"offered": rate, "p50_ms": p50, "p99_ms": p99, "max_ms": ages.max(), "missing": expected - count}
+
+
+def held(stack: LocalStack) -> dict[str, float]:
+    """So many devices connected at once, and what of the MQTT broker's memory each takes, in KiB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard < HELD + 1_000:
+        raise BenchError(f"This user may have {hard} files open, {HELD} connections take as many: raise the limit (ulimit -Hn).")
+    broker = psutil.Process(stack.mqtt.process.pid)
+    before = broker.memory_info().rss
+    connections = [dial(stack.settings.mqtt, f"held-{number}", keepalive_seconds=600) for number in range(HELD)]
+    grown = broker.memory_info().rss - before
+    for connection in connections:
+        connection.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return {"connections": len(connections), "kb_per_connection": grown / 1024 / HELD}
+
+
+def measure(stack: LocalStack) -> dict[str, Any]:
+    """All of it."""
+    settings = stack.settings
+    schema_id = Registry(settings.registry, WORK / "schemas").register(READINGS)
+    fresh(settings, OURS, keep_readings=False)
+    delete_group(AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0}), GATEWAY.group)
+    paho = bare_paho(settings)
+    folder, log = WORK / GATEWAY.name, WORK / "logs" / f"{GATEWAY.name}.log"
+    folder.mkdir(parents=True, exist_ok=True)
+    command, environment = GATEWAY.command(settings, folder), GATEWAY.environment(settings, folder)
+    with (
+        running(command, env=environment, cwd=BENCH.parent, log=log) as gateway,
+        closing(Lag(settings.kafka, GATEWAY.group, READINGS.topic)) as topic,
+    ):
+        wait_until_ready(f"http://127.0.0.1:{command[-1]}/ready")
+        with sending(settings, WARM_UP_MESSAGES):
+            pass
+        _settle(topic)
+        ours = throughput(settings, gateway, topic)
+        on_its_way = latency(settings, schema_id, ours["rate"] * PACED_SHARE)
+        check_alive(gateway, log)
+    return {"paho_cpu_us": paho * 1e6, "ratio_paho": paho * 1e6 / ours["cpu_us"], **ours, "latency": on_its_way, **held(stack)}
+
+
+def _settle(topic: Lag) -> None:
+    """Return when nothing more comes."""
+    before = -1
+    while (end := topic.end()) > before:
+        before = end
+        time.sleep(1)
+
+
+def main() -> None:
+    """Run, keep the figures, write them into `bench/RESULTS.md`, and print the one line that matters."""
+    with local_stack(WORK / "stack", "kafka", "registry", "mqtt") as stack:
+        found = measure(stack)
+    report.keep("gateway", found)
+    figures = {name: found[name] for name in ("rate", "ratio_paho")} | {"p99_ms": found["latency"]["p99_ms"]}
+    figures |= {name: found[name] for name in ("connections", "kb_per_connection")}
+    print(" ".join(f"{name}={figure:.6g}" for name, figure in figures.items()))
+
+
+if __name__ == "__main__":
+    main()
