@@ -240,7 +240,7 @@ registry on the same machine. **{found["rate"]:,.0f} messages a second** are in 
 {found["cpu_us"]:.1f} µs of CPU a message, all threads; a paho subscriber that does nothing takes {found["paho_cpu_us"]:.1f} µs,
 **{found["ratio_paho"]:.1f}** times as much.
 
-At half that rate, from the time a message was due to leave its device to its arrival at a consumer of Kafka, in milliseconds:
+At half that rate, from the time a message was due to leave its device until Kafka had it (`LogAppendTime`), in milliseconds:
 
 {_table(pl.DataFrame([found["latency"]]))}
 
