@@ -295,6 +295,22 @@ async def test_while_kafka_is_down_messages_wait_unacknowledged_and_bounded_and_
     assert len(arrived) == len(set(arrived)) == 1000
 
 
+async def test_messages_of_any_size_come_whole_and_in_order(session, device, plant):
+    session.start()
+    await until(lambda: session.subscribed)
+    sizes = [0, 1, 127, 128, 16_383, 16_384, 700_000, 2, 65_536, 3]  # where a length takes another byte, and more than one read
+    for number, size in enumerate(sizes * 3):
+        device.publish(f"factory/{plant}/press/{number}", bytes([number]) * size, qos=number % 2)
+    arrived = []
+    while len(arrived) < 3 * len(sizes):
+        arrivals = await asyncio.wait_for(session.arrivals(), PATIENCE)
+        session.acknowledge(arrivals)
+        arrived += arrivals
+    assert [(a.topic.rpartition("/")[2], a.payload) for a in arrived] == [
+        (str(number), bytes([number]) * size) for number, size in enumerate(sizes * 3)
+    ]
+
+
 async def test_two_gateways_share_the_messages(stack, gateway, device, plant, outlet):
     producer = Producer(stack.settings.kafka)
     other = Session(stack.settings.mqtt, f"{plant}-2", f"factory/{plant}/#", plant)
