@@ -1,7 +1,7 @@
 from faust.types import TP
 
-from streams.batches import BATCH_TOPICS, OneBatch
-from streams.fetching import TOGETHER_BYTES, _turn
+from streams.batches import BATCH_TOPICS, Batch, OneBatch, Taken
+from streams.fetching import LITTLE_RECORDS, TOGETHER_BYTES, _is_little, _turn
 
 TOPIC = "turns"
 
@@ -44,3 +44,12 @@ def test_a_partition_that_rests_waits_for_the_others():
     assert turn(1, 1, 1) == [1, 2]
     assert turn(1) == [0]
     BATCH_TOPICS.rest(TOPIC, 0, 0)
+
+
+def test_only_a_poll_that_found_few_records_in_batches_is_followed_by_a_pause():
+    few, many = Batch(TOPIC, 0, offsets=[1, 2]), Batch(TOPIC, 1, offsets=list(range(LITTLE_RECORDS - 2)))
+    tp, other = TP(TOPIC, 0), TP(TOPIC, 1)
+    assert _is_little({tp: Taken(1, 3, [few])})
+    assert not _is_little({tp: Taken(1, 3, [few]), other: Taken(0, LITTLE_RECORDS - 2, [many])})
+    assert not _is_little({tp: Taken(1, 3, ["a record of a changelog"])})
+    assert not _is_little({})
