@@ -6,15 +6,17 @@ passwords, subscriptions, keep-alive, reconnecting and QoS 2 stay paho's.
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from struct import pack
+from struct import error, pack
 from typing import Any, Final, NamedTuple
 
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5, time_func
 from paho.mqtt.enums import MessageType, MQTTErrorCode
-from paho.mqtt.exception import MalformedPacket
+from paho.mqtt.exception import MalformedPacket, MQTTException
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties, VariableByteIntegers
 
+# What paho raises for properties that are none; brokers do not pass such on.
+UNREADABLE: Final = (MalformedPacket, MQTTException, KeyError, IndexError, UnicodeDecodeError, error)
 # A PUBLISH of QoS 1, whether or not it is retained or sent again.
 MOST_HEADER: Final = MessageType.PUBLISH | 0x02
 # Some thousand messages of sensors; more at once would only delay the first of them.
@@ -168,5 +170,8 @@ def _extent(data: bytes, at: int) -> tuple[int, int]:
 @lru_cache(maxsize=1024)  # devices of a kind send the same ones
 def _content_type(properties: bytes) -> str:
     found = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    found.unpack(VariableByteIntegers.encode(len(properties)) + properties)  # type: ignore[no-untyped-call]
+    try:
+        found.unpack(VariableByteIntegers.encode(len(properties)) + properties)  # type: ignore[no-untyped-call]
+    except UNREADABLE:
+        return "properties that cannot be read"  # no format has that name
     return str(getattr(found, "ContentType", ""))

@@ -7,6 +7,8 @@ from paho.mqtt.exception import MalformedPacket
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from agents.gateway.readings import map_readings
+from schemas.rejects import Reason
 from streams.bulk_mqtt import Arrival, messages, packed
 
 CONNECTION = 3
@@ -88,6 +90,17 @@ def test_a_message_has_the_content_type_its_device_names():
     assert named.content_type == "application/avro"
     (silent, *_), _ = found(publish("t", b"", properties=b""))
     assert silent.content_type == ""
+
+
+@given(st.lists(st.sampled_from([0, 1, 2, 3, 8, 9, 11, 35, 38, 97, 195, 255]), min_size=1, max_size=30))
+def test_no_properties_keep_a_message_from_being_read(raw):
+    ((found_one,), _) = found(publish("t", b"x", properties=bytes(raw)))
+    assert isinstance(found_one.content_type, str)
+
+
+def test_a_message_with_unreadable_properties_is_of_no_known_format():
+    (rejected,) = map_readings([Arrival(1, 1, 1, "factory/p/d/s", b"{}", b"\xff")], {}).rejects
+    assert rejected.reason == Reason.UNKNOWN_FORMAT
 
 
 @pytest.mark.parametrize(
