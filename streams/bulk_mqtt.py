@@ -16,7 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties, VariableByteIntegers
 
 # What paho raises for properties that are none; brokers do not pass such on.
-UNREADABLE: Final = (MalformedPacket, MQTTException, KeyError, IndexError, UnicodeDecodeError, error)
+UNREADABLE: Final = (MQTTException, KeyError, IndexError, UnicodeDecodeError, error)
 # A PUBLISH of QoS 1, whether or not it is retained or sent again.
 MOST_HEADER: Final = MessageType.PUBLISH | 0x02
 # Some thousand messages of sensors; more at once would only delay the first of them.
