@@ -58,7 +58,10 @@ def _of_consumer(app: "App") -> Iterator[Sample]:
 
 
 def of_watching(watching: "Watching") -> Iterator[Sample]:
-    """The lanes of a domain's watch."""
+    """The lanes of a domain's watch; none until every assigned partition has its own, or what is shown would go back after a start."""
+    assigned = watching.app.consumer.assignment()
+    if any(tp.topic == watching.domain.source.topic and tp not in watching.lanes for tp in assigned):
+        return
     now = time.time()
     for lane in watching.lanes.values():
         labels = (watching.domain.name, str(lane.tp.partition))

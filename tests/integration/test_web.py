@@ -184,6 +184,7 @@ def test_the_ledger_does_not_go_back_when_a_worker_is_killed(stack, start):
     until(lambda: first.ready() and first.drained())
     before = first.ledger()
     sent = simulate(stack, "--count", 20_000)
+    until(lambda: (first.ledger() - before)["received"] > sent["sent"] / 2)
     seen = first.ledger()
     first.end(signal.SIGKILL)
     second = start()
