@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from paho.mqtt.properties import VariableByteIntegers
+
 CONNECTIONS: Final = 20
 IN_FLIGHT: Final = 100
 """Messages of one connection that the broker has yet to acknowledge."""
@@ -18,21 +20,15 @@ PUBACK_BYTES: Final = 4
 CONNACK: Final = b"\x20\x02\x00\x00"
 
 
-def encode_length(number: int) -> bytes:
-    """MQTT 3.1.1, section 2.2.3."""
-    out = bytearray()
-    while True:
-        number, byte = divmod(number, 128)
-        out.append(byte | (0x80 if number else 0))
-        if not number:
-            return bytes(out)
+def _length(body: bytes) -> bytes:
+    return bytes(VariableByteIntegers.encode(len(body)))  # type: ignore[no-untyped-call]
 
 
 def publish(topic: str, payload: bytes, mid: int) -> bytes:
     """A PUBLISH of QoS 1; MQTT 3.1.1, section 3.3."""
     name = topic.encode()
     body = len(name).to_bytes(2) + name + mid.to_bytes(2) + payload
-    return b"\x32" + encode_length(len(body)) + body
+    return b"\x32" + _length(body) + body
 
 
 def dial(url: str, client_id: str, keepalive_seconds: int = 0) -> socket.socket:
@@ -41,7 +37,7 @@ def dial(url: str, client_id: str, keepalive_seconds: int = 0) -> socket.socket:
     body = b"\x00\x04MQTT\x04\x02" + keepalive_seconds.to_bytes(2) + len(name).to_bytes(2) + name
     connection = socket.create_connection((address.hostname, address.port or 1883), timeout=30)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.sendall(b"\x10" + encode_length(len(body)) + body)
+    connection.sendall(b"\x10" + _length(body) + body)
     if (answer := connection.recv(4)) != CONNACK:
         raise ConnectionError(f"the MQTT broker answered {answer!r} to CONNECT")
     return connection

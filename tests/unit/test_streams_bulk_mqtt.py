@@ -5,7 +5,7 @@ from paho.mqtt import _packet
 from paho.mqtt.client import MQTTv5, MQTTv311
 from paho.mqtt.exception import MalformedPacket
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from paho.mqtt.properties import Properties, VariableByteIntegers
 
 from agents.gateway.readings import map_readings
 from schemas.rejects import Reason
@@ -16,22 +16,12 @@ PINGRESP = b"\xd0\x00"
 QOS_2 = b"\x34\x07\x00\x01t\x00\x09\x00!"
 
 
-def length(number: int) -> bytes:
-    """MQTT 5, section 1.5.5."""
-    out = bytearray()
-    while True:
-        number, byte = divmod(number, 128)
-        out.append(byte | (0x80 if number else 0))
-        if not number:
-            return bytes(out)
-
-
 def publish(topic: str, payload: bytes, qos: int = 1, mid: int = 7, properties: bytes | None = None, flags: int = 0) -> bytes:
     """A PUBLISH packet; of MQTT 3.1.1 where there are no properties. `flags`: 1 retained, 8 sent again."""
     name = topic.encode()
     body = len(name).to_bytes(2) + name + (mid.to_bytes(2) if qos else b"")
-    body += (length(len(properties)) + properties if properties is not None else b"") + payload
-    return bytes([0x30 | qos << 1 | flags]) + length(len(body)) + body
+    body += (VariableByteIntegers.encode(len(properties)) + properties if properties is not None else b"") + payload
+    return bytes([0x30 | qos << 1 | flags]) + VariableByteIntegers.encode(len(body)) + body
 
 
 def found(data: bytes, *, has_properties: bool = True) -> tuple[list[Arrival], int]:
