@@ -8,12 +8,12 @@ g      ?= factory
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway chaos dashboards release-schemas up down worker
+.PHONY: help demo test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway bench-tenancy chaos dashboards release-schemas up down worker
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY) ## Run everything with simulated plants, live in the terminal (FOR=60: for 60 seconds, then check and exit)
+demo: $(READY) ## Run everything with simulated plants and a city, live in the terminal (FOR=60: for 60 seconds, then check and exit)
 	$(BIN)/headrace demo $(if $(FOR),--for $(FOR))
 
 test: check ## Run the checks and every test
@@ -61,6 +61,9 @@ bench-closed-loop: $(READY) ## Measure the time from a critical reading to the c
 
 bench-gateway: $(READY) ## Measure what one gateway process takes from MQTT into Kafka, beside a bare paho subscriber
 	$(BIN)/python -m bench.gateway
+
+bench-tenancy: $(READY) ## Measure what a flood of one tenant does to the latency of another
+	$(BIN)/python -m bench.tenancy
 
 up: $(READY) ## Start Kafka, schema registry and MQTT broker in the background
 	$(BIN)/headrace up

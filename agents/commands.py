@@ -42,6 +42,9 @@ def called_for(rules: Sequence[Rule], alerts: pl.DataFrame, readings: pl.DataFra
                 "plant": plants.get((alert["device_id"], alert["subject"], issued_at, alert["value"])) or "",
                 "issued_at": issued_at,
                 "expires_at": issued_at + lifetime_ms,
+                "parameters": "{}",
+                "request_id": "",
+                "asked_by": "",
             }
         )
     return pl.DataFrame([[command[name] for name in NONE.columns] for command in told], NONE.schema, orient="row")

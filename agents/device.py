@@ -60,7 +60,7 @@ def _latest(frames: list[pl.DataFrame], keys: tuple[str, ...]) -> pl.DataFrame:
 def _forecasts(watch: Watch, trends: pl.DataFrame) -> pl.DataFrame:
     """When each sensor whose trend moves there is expected to meet each forecast's threshold, and how likely that is."""
     keys, rules = watch.domain.windowing.keys, [rule for rule in watch.domain.trend_rules if rule.forecast]
-    rows = watch.domain.view(trends.with_columns(views(watch.snapshot.reached)))
+    rows = views(watch.domain, trends, watch.snapshot.panes, watch.snapshot.reached)
     evaluated = rows.hstack(evaluate(rules, rows))
     named = ("threshold", "expected_at", "confidence")
     told = [evaluated.select(*keys, pl.lit(rule.name).alias("rule"), **{n: f"{rule.name}/{n}" for n in named}) for rule in rules]

@@ -17,7 +17,7 @@ from agents.episodes import Episodes, advance, forget, from_frame, to_frame
 from agents.reading import Domain
 from agents.rules import Rule
 from tables import trends
-from tables.windows import Panes
+from tables.windows import Panes, mean_until
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Outlook:
         for start in sorted(start for start in panes if self.reached <= start and start + spec.pane_ms <= given_up):
             self.reached = start + spec.pane_ms
             self.trends = trends.advance(spec, self.trends, panes[start], start)
-            found += self._judge(attempt)
+            found += self._judge(panes, attempt)
             self.trends = trends.remembered(self.trends, self.reached)
         if self.reached == before:
             return alerts.NONE, {}
@@ -83,9 +83,9 @@ class Outlook:
         self.forecasts.update(_outcomes(told))
         return told, {TRENDS: self.trends, EPISODES: self._kept}
 
-    def _judge(self, attempt: Attempt) -> Iterator[pl.DataFrame]:
+    def _judge(self, panes: Panes, attempt: Attempt) -> Iterator[pl.DataFrame]:
         """What the rules make of the trends as they are: of all at once, or where one raises of each alone."""
-        rows = self.domain.view(self.trends.with_columns(views(self.reached)))
+        rows = views(self.domain, self.trends, panes, self.reached)
         judged = attempt(partial(self._apply, self.domain.trend_rules, rows))
         if not isinstance(judged, Exception):
             yield judged
@@ -111,13 +111,17 @@ def _outcomes(told: pl.DataFrame) -> dict[str, int]:
     return {"raised": raised, "came-true": true, "withdrawn": cleared.height - true}
 
 
-def views(end: int) -> list[pl.Expr]:
-    """What rules look at besides the columns of `tables.trends`, at the end of a pane; every trend is on time."""
+def views(domain: Domain, found: pl.DataFrame, panes: Panes, end: int) -> pl.DataFrame:
+    """Trends as rules look at them at the end of a pane: with the means of the domain's windows, and what it adds; each is on time."""
     now = pl.lit(end, pl.Int64)
-    return [
+    rows = found.with_columns(
         now.alias("timestamp"),
         now.alias("watermark"),
         pl.col("mean").alias("value"),
         (now - pl.col("last_at")).alias("silent_ms"),
         (pl.col("last_at") - pl.col("constant_since")).alias("constant_ms"),
-    ]
+    )
+    for length in domain.trend_windows_ms:
+        means = mean_until(domain.windowing, panes, end, length)
+        rows = rows.join(means, on=domain.windowing.keys, how="left", maintain_order="left")
+    return domain.view(rows)

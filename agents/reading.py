@@ -64,6 +64,9 @@ class Domain:
 
     Rows and columns are kept; `device_id` and `subject` are there.
     """
+    trend_windows_ms: Sequence[int] = ()
+    """Windows whose means rules over trends look at besides the latest pane's: `mean_<seconds>` and `panes_<seconds>`, see
+    `tables.windows.mean_until`."""
     limits: Limits | None = None
     """Of its sensor types, where its records have a `sensor_type`; it then is the `subject`."""
 

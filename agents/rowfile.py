@@ -1,8 +1,8 @@
 """Files of operators: YAML with a domain and a list of rows, and the place of whatever is wrong in them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -49,31 +49,46 @@ def parse(text: str, name: str, domains: Mapping[str, Domain], read: Callable[[o
 
     `read` raises pydantic's ValidationError, or Unfit.
     """
+    found, fields = _document(text, {"domain", name}, f"a file has a domain and a list of {name}: see headrace {name} --help")
+    domain = domains.get(found["domain"]) if isinstance(found["domain"], str) else None
+    if domain is None:
+        raise Refused(*_place(fields["domain"]), f"no domain {found['domain']!r}: there are {', '.join(domains)}")
+    return RowFile(found["domain"], _rows(found[name], fields[name], lambda value: read(value, domain)))
+
+
+def parse_rows(text: str, name: str, read: Callable[[object], Row], command: str) -> list[Row]:
+    """The same of a file that has but a list called `name`; `command`: whose help tells of it."""
+    found, fields = _document(text, {name}, f"a file has a list of {name}: see headrace {command} --help")
+    return _rows(found[name], fields[name], read)
+
+
+def _document(text: str, names: Set[str], problem: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a file says, all but one of its members a list, and the nodes of those. Raises Refused."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         found = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         raise Refused(mark.line + 1 if mark else 1, mark.column + 1 if mark else 1, str(error.problem)) from error
-    if not isinstance(found, dict) or found.keys() != {"domain", name} or not isinstance(found[name], list):
-        raise Refused(1, 1, f"a file has a domain and a list of {name}: see headrace {name} --help")
-    fields = _children(node)
-    domain = domains.get(found["domain"]) if isinstance(found["domain"], str) else None
-    if domain is None:
-        raise Refused(*_place(fields["domain"]), f"no domain {found['domain']!r}: there are {', '.join(domains)}")
+    if not isinstance(found, dict) or found.keys() != names or not all(isinstance(found[name], list) for name in names - {"domain"}):
+        raise Refused(1, 1, problem)
+    return found, _children(node)
+
+
+def _rows(values: Sequence[object], node: yaml.Node, read: Callable[[object], Row]) -> list[Row]:
     rows: list[Row] = []
-    for value, at in zip(found[name], fields[name].value, strict=True):
-        row = _row(value, at, domain, read)
+    for value, at in zip(values, node.value, strict=True):
+        row = _row(value, at, read)
         if row.name in {earlier.name for earlier in rows}:
             raise Refused(*_place(at), f"{row.name} is there twice")
         rows.append(row)
-    return RowFile(found["domain"], rows)
+    return rows
 
 
-def _row(value: object, at: yaml.Node, domain: Domain, read: Callable[[object, Domain], Row]) -> Row:
+def _row(value: object, at: yaml.Node, read: Callable[[object], Row]) -> Row:
     places = {name: _place(node) for name, node in _children(at).items()}
     try:
-        return read(value, domain)
+        return read(value)
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0]) if first["loc"] else ""

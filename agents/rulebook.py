@@ -116,7 +116,7 @@ def with_rules(domain: Domain, fitted: Sequence[tuple[Row, Rule]]) -> Domain:
 def stage(domain: Domain, over: str) -> pl.Schema:
     """The columns rules look at."""
     if over == "trends":
-        return domain.view(trends.nothing(domain.windowing).with_columns(views(0))).schema
+        return views(domain, trends.nothing(domain.windowing), {}, 0).schema
     known = {name: dtype for name, dtype in (domain.source.codec.columns or {}).items() if name in domain.fields}
     readings, _ = domain.sort_out(pl.DataFrame(schema={**known, "row": pl.UInt32, "key": pl.Binary, "arrival": pl.Int64}))
     return readings.schema

@@ -19,6 +19,7 @@ from agents import alerts, commands
 from agents.episodes import Episode, Episodes, Key, advance, forget, from_frame, to_frame
 from agents.outlook import Attempt, Outlook
 from agents.reading import Domain, Read, Records, below, read
+from agents.replays import advanced, repeated
 from agents.snapshot import Snapshot
 from schemas.rejects import Reason, Reject
 from schemas.wire import Codec
@@ -61,6 +62,7 @@ class Cut:
     fence: int
     stream_time: int
     counts: Counter[str]
+    places: Mapping[str, int]
     episodes: Mapping[Key, Episode | None]
     """Those that changed; None for one that is forgotten."""
     readings: list[pl.DataFrame]
@@ -78,6 +80,8 @@ class Watch:
     """Greatest event time so far, in milliseconds."""
     settled_to: int = 0
     """Watermark up to which windows were closed."""
+    places: Mapping[str, int] = field(default_factory=dict)
+    """Origin → greatest position so far, where readings have these."""
     counts: Counter[str] = field(default_factory=Counter)
     """The ledger: `received` = `accepted` + `duplicate` + `late` + every `rejected/<reason>`."""
     panes: dict[int, pl.DataFrame] = field(default_factory=dict)
@@ -119,6 +123,7 @@ class Watch:
         self.fence = recovered.fence
         self.stream_time = recovered.facts["stream_time"]
         self.settled_to = recovered.facts["settled_to"]
+        self.places = recovered.facts.get("places", {})  # the first versions had none
         self.counts = Counter(recovered.facts["counts"])
         if "outlook" in recovered.facts:  # the first version had none
             self.outlook.recover(recovered.facts["outlook"], recovered.families)
@@ -137,7 +142,7 @@ class Watch:
 
     def judge(self, found: Read) -> Observed:
         """Raise and clear alerts, and take the readings up for the next cut."""
-        spec, batch, readings = self.domain.windowing, found.batch, found.readings
+        spec, batch, readings = self.domain.windowing, found.batch, self._new(found.readings)
         # One look at time for both: a machine whose clock or link is a little slow is still in danger now,
         # so what is historic to alerts is what windows, too, give up on.
         timestamp, arrival = readings["timestamp"].to_numpy(), readings["arrival"].to_numpy()
@@ -163,6 +168,15 @@ class Watch:
         offsets = pl.Series("offset", [batch.offsets[row] for row in late["row"]], dtype=pl.Int64)
         return Observed(raised, told, found.rejects, late.hstack([offsets]))
 
+    def _new(self, readings: pl.DataFrame) -> pl.DataFrame:
+        """Those that did not come before, where that is told by their places."""
+        if (places := self.domain.windowing.places) is None:
+            return readings
+        came_before = repeated(places, self.places, readings)
+        self.places = advanced(places, self.places, readings)
+        self.counts["duplicate"] += int(came_before.sum())
+        return readings.filter(~came_before)
+
     def crashed(self, batch: Records, error: Exception) -> Observed:
         """Reject every record of a batch on which a rule raised: the log tells where, the dead letters keep the data."""
         place = (batch.topic, batch.partition, batch.offsets[0])
@@ -182,7 +196,7 @@ class Watch:
         if self.stream_time - self._swept_to >= self.domain.windowing.pane_ms:
             forget(self.domain.rules, self.episodes, self.stream_time - self.domain.windowing.patience_ms)
             self._swept_to = self.stream_time
-        cut = Cut(self.fence, self.stream_time, self.counts.copy(), self.episodes.changes(), self._unfolded)
+        cut = Cut(self.fence, self.stream_time, self.counts.copy(), self.places, self.episodes.changes(), self._unfolded)
         self._unfolded, self._unfolded_rows = [], 0
         return cut
 
@@ -208,7 +222,8 @@ class Watch:
         if cut.episodes:
             changed[_EPISODES] = self._kept = advance(self._kept, cut.episodes)
         counts = cut.counts + taken
-        facts = {"stream_time": cut.stream_time, "settled_to": self.settled_to, "counts": counts, "outlook": self.outlook.facts}
+        reached = {"stream_time": cut.stream_time, "settled_to": self.settled_to, "places": cut.places}
+        facts = {**reached, "counts": counts, "outlook": self.outlook.facts}
         checkpoint = self.ledger.stage(cut.fence, facts, changed, [f"{_PANE}{start}" for start in expired])
         results = results.with_columns(closed_by=pl.lit("watermark"))
         return Settled(results, foreseen, checkpoint, counts, self.outlook.forecasts.copy(), self.outlook.crashes.copy())

@@ -25,7 +25,7 @@ def main() -> None:
             done.set()
 
     client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
-    client.on_connect = lambda *_: client.subscribe("factory/#", qos=1)
+    client.on_connect = lambda *_: client.subscribe("sensors/#", qos=1)
     client.on_subscribe = lambda *_: print("subscribed", flush=True)
     client.on_message = on_message
     connect(client, settings().mqtt)

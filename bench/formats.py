@@ -8,10 +8,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from agents.gateway.readings import map_readings
+from bench.mqtt_load import packed
 from deploy.simulate.mqtt_sink import CONTENT_TYPES
 from schemas import json_wire, protobuf_wire, wire
 from schemas.catalog import READINGS
-from streams.bulk_mqtt import Arrival, packed
+from streams.bulk_mqtt import Arrival
 
 BATCHES: Final = (20, 200, 2000)
 """Messages; the last is what a gateway has under way at most."""

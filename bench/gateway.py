@@ -1,7 +1,8 @@
 """`python -m bench.gateway`: one gateway process from MQTT into Kafka, beside a bare paho subscriber.
 
-Generator, Mosquitto, gateway, Kafka and registry share this computer. Devices send readings in JSON, QoS 1, to Mosquitto, which hands
-them to one subscriber at a time: first to paho, which does nothing with them, then to the gateway, which acknowledges what Kafka has.
+Generator, Mosquitto, gateway, Kafka and registry share this computer. Devices send numbered readings in JSON, QoS 1, to Mosquitto, which
+hands them to one subscriber at a time: first to paho, which does nothing with them, then to the gateway, which maps each, leaves out what
+came before, puts it into the standard envelope, and acknowledges what Kafka has.
 """
 
 import multiprocessing
@@ -9,7 +10,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ from bench.mqtt_load import CONNECTIONS, dial, publish, send
 from bench.run import WORK
 from bench.stack import local_stack
 from deploy.embedded.stack import LocalStack
-from schemas.catalog import READINGS
+from schemas.catalog import TEMPERATURE
 from schemas.registry import Registry
 from schemas.wire import decode
 from streams.settings import Settings
@@ -44,13 +45,16 @@ PATIENCE_SECONDS: Final = 60.0
 
 
 def packets(messages: int, start: float, rate: float) -> list[list[bytes]]:
-    """Readings in JSON, a list for each connection; each has the time it is due at this rate as its timestamp."""
+    """Numbered readings in JSON, a list for each connection; each has the time it is due at this rate as its timestamp."""
     made = []
     for connection in range(CONNECTIONS):
-        topic = f"factory/plant-1/press-{connection:04}/temperature"
+        topic = f"sensors/station-{connection:04}/temperature"
         dues = (start + number * CONNECTIONS / rate for number in range(messages // CONNECTIONS))
         made.append(
-            [publish(topic, b'{"value":20.5,"timestamp":%d}' % (due * 1000), 1 + number % 65_535) for number, due in enumerate(dues)]
+            [
+                publish(topic, b'{"value":20.5,"timestamp":%d,"sequence":%d}' % (due * 1000, number), 1 + number % 65_535)
+                for number, due in enumerate(dues)
+            ]
         )
     return made
 
@@ -83,15 +87,15 @@ def bare_paho(settings: Settings) -> float:
         return float(paho.stdout.readline())
 
 
-def throughput(settings: Settings, gateway: psutil.Popen, topic: Lag) -> dict[str, float]:
-    """Messages a second in Kafka and CPU-seconds a message, from the first tenth to the last."""
+def throughput(settings: Settings, gateways: Sequence[psutil.Popen], topic: Lag) -> dict[str, float]:
+    """Messages a second in Kafka and CPU-seconds a message of all gateways, from the first tenth to the last."""
     before, samples = topic.end(), []
     with sending(settings, MESSAGES):
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not samples or samples[-1][1] < MESSAGES:
             if time.monotonic() > deadline:
                 raise BenchError(f"{samples[-1][1] if samples else 0} of {MESSAGES} messages came in {PATIENCE_SECONDS:.0f} s")
-            samples.append((time.monotonic(), topic.end() - before, usage(gateway)[0]))
+            samples.append((time.monotonic(), topic.end() - before, sum(usage(gateway)[0] for gateway in gateways)))
             time.sleep(0.1)
     middle = [sample for sample in samples if 0.1 * MESSAGES <= sample[1] <= 0.95 * MESSAGES]
     (began, first, cpu), (ended, last, spent) = middle[0], middle[-1]
@@ -102,12 +106,12 @@ def latency(settings: Settings, schema_id: int, rate: float) -> dict[str, float]
     """Milliseconds from the time a message was due to leave its device until Kafka had it, which stamps it itself, after warm-up."""
     admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
     stamped = ConfigEntry("message.timestamp.type", "LogAppendTime", incremental_operation=AlterConfigOpType.SET)
-    changed = ConfigResource(ResourceType.TOPIC, READINGS.topic, incremental_configs=[stamped])
+    changed = ConfigResource(ResourceType.TOPIC, TEMPERATURE.topic, incremental_configs=[stamped])
     admin.incremental_alter_configs([changed])[changed].result()
     expected = int(rate * PACED_SECONDS) // CONNECTIONS * CONNECTIONS
     consumer = Consumer({"bootstrap.servers": settings.kafka, "group.id": "bench-gateway", "enable.auto.commit": False, "log_level": 0})
     with closing(consumer):
-        places = [TopicPartition(READINGS.topic, partition) for partition in range(READINGS.partitions)]
+        places = [TopicPartition(TEMPERATURE.topic, partition) for partition in range(TEMPERATURE.partitions)]
         ends = [consumer.get_watermark_offsets(place)[1] for place in places]
         with sending(settings, expected, rate):
             pass
@@ -117,33 +121,40 @@ def latency(settings: Settings, schema_id: int, rate: float) -> dict[str, float]
         while len(heard) < expected and time.monotonic() < deadline:
             heard += [message for message in consumer.consume(10_000, 1.0) if message.error() is None]
     values = [message.value() or b"" for message in heard]
-    due = decode(values, READINGS.codec, {schema_id: READINGS.codec}, frozenset()).frame["timestamp"].to_numpy()
+    sent = decode(values, TEMPERATURE.codec, {schema_id: TEMPERATURE.codec}, frozenset()).frame["data"]
+    due = sent.str.json_path_match("$.timestamp").cast(int).to_numpy()
     ages = np.array([message.timestamp()[1] for message in heard]) - due
     p50, p99 = np.percentile(ages[due >= due.min() + WARM_UP_SECONDS * 1000], [50, 99], method="higher")
     return {"offered": rate, "p50_ms": p50, "p99_ms": p99, "max_ms": ages.max(), "missing": expected - len(heard)}
 
 
 def held(stack: LocalStack) -> dict[str, float]:
-    """So many devices connected at once, and what of the MQTT broker's memory each takes, in KiB."""
+    """So many devices connected at once, one after another, and what of the MQTT broker's and the kernel's memory each takes, in KiB."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard < HELD + 1_000:
         raise BenchError(f"This user may have {hard} files open, {HELD} connections take as many: raise the limit (ulimit -Hn).")
     broker = psutil.Process(stack.mqtt.process.pid)
-    before = broker.memory_info().rss
+    before, kernel, began = broker.memory_info().rss, psutil.virtual_memory().slab, time.monotonic()
     connections = [dial(stack.settings.mqtt, f"held-{number}", keepalive_seconds=600) for number in range(HELD)]
-    grown = broker.memory_info().rss - before
+    seconds, grown = time.monotonic() - began, broker.memory_info().rss - before
+    slab = psutil.virtual_memory().slab - kernel
     for connection in connections:
         connection.close()
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return {"connections": len(connections), "kb_per_connection": grown / 1024 / HELD}
+    return {
+        "connections": len(connections),
+        "kb_per_connection": grown / 1024 / HELD,
+        "kernel_kb_per_connection": slab / 1024 / HELD / 2,  # both ends are on this machine
+        "connects_per_second": HELD / seconds,
+    }
 
 
 def measure(stack: LocalStack) -> dict[str, Any]:
     """All of it."""
     settings = stack.settings
     connected = held(stack)  # first: memory that Mosquitto once had it keeps
-    schema_id = Registry(settings.registry, WORK / "schemas").register(READINGS)
+    schema_id = Registry(settings.registry, WORK / "schemas").register(TEMPERATURE)
     fresh(settings, OURS, keep_readings=False)
     delete_group(AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0}), GATEWAY.group)
     paho = bare_paho(settings)
@@ -152,16 +163,21 @@ def measure(stack: LocalStack) -> dict[str, Any]:
     command, environment = GATEWAY.command(settings, folder), GATEWAY.environment(settings, folder)
     with (
         running(command, env=environment, cwd=BENCH.parent, log=log) as gateway,
-        closing(Lag(settings.kafka, GATEWAY.group, READINGS.topic)) as topic,
+        closing(Lag(settings.kafka, GATEWAY.group, TEMPERATURE.topic)) as topic,
     ):
         wait_until_ready(f"http://127.0.0.1:{command[-1]}/ready")
         with sending(settings, WARM_UP_MESSAGES):
             pass
         _settle(topic)
-        ours = throughput(settings, gateway, topic)
+        ours = throughput(settings, [gateway], topic)
         on_its_way = latency(settings, schema_id, ours["rate"] * PACED_SHARE)
+        second, second_log = GATEWAY.command(settings, folder), log.with_stem("gateway-2")
+        with running(second, env=environment | {"HEADRACE_INSTANCE": "2"}, cwd=BENCH.parent, log=second_log) as other:
+            wait_until_ready(f"http://127.0.0.1:{second[-1]}/ready")
+            both = throughput(settings, [gateway, other], topic)
+            check_alive(other, second_log)
         check_alive(gateway, log)
-    return {"paho_cpu_us": paho * 1e6, "ratio_paho": paho * 1e6 / ours["cpu_us"], **ours, "latency": on_its_way, **connected}
+    return {"paho_cpu_us": paho * 1e6, "ratio_paho": paho * 1e6 / ours["cpu_us"], **ours, "latency": on_its_way, "two": both, **connected}
 
 
 def _settle(topic: Lag) -> None:

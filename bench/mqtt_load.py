@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from paho.mqtt.properties import VariableByteIntegers
+from paho.mqtt.properties import Properties, VariableByteIntegers
 
 CONNECTIONS: Final = 20
 IN_FLIGHT: Final = 100
@@ -29,6 +29,13 @@ def publish(topic: str, payload: bytes, mid: int) -> bytes:
     name = topic.encode()
     body = len(name).to_bytes(2) + name + mid.to_bytes(2) + payload
     return b"\x32" + _length(body) + body
+
+
+def packed(properties: Properties) -> bytes:
+    """Properties as a `streams.bulk_mqtt.Arrival` has them: without their length."""
+    behind_length = properties.pack()  # type: ignore[no-untyped-call]
+    start = next(at for at, byte in enumerate(behind_length) if byte < 0x80) + 1
+    return bytes(behind_length[start:])
 
 
 def dial(url: str, client_id: str, keepalive_seconds: int = 0) -> socket.socket:
@@ -79,9 +86,12 @@ class Device:
         self.acknowledged_bytes += len(got)
 
 
-def send(url: str, packets: Sequence[Sequence[bytes]], start: float, rate: float = 0) -> None:
-    """Send each connection's packets, from Unix time `start` on and acknowledged all: at `rate` a second, or as fast as they are taken."""
-    devices = [Device(dial(url, f"bench-{number}"), own) for number, own in enumerate(packets)]
+def send(url: str, packets: Sequence[Sequence[bytes]], start: float, rate: float = 0, name: str = "bench") -> None:
+    """Send each connection's packets, from Unix time `start` on and acknowledged all: at `rate` a second, or as fast as they are taken.
+
+    `name`: what the connections are called; two with one name would cut each other off.
+    """
+    devices = [Device(dial(url, f"{name}-{number}"), own) for number, own in enumerate(packets)]
     readable = selectors.DefaultSelector()
     for device in devices:
         device.connection.setblocking(False)

@@ -235,8 +235,9 @@ def _gateway() -> str:
     return f"""
 ## The gateway
 
-Written by `make bench-gateway`. One gateway process between Mosquitto and Kafka, readings in JSON of QoS 1; generator, brokers and
-registry on the same machine. **{found["rate"]:,.0f} messages a second** are in Kafka and then acknowledged, at
+Written by `make bench-gateway`. One gateway process between Mosquitto and Kafka, numbered readings in JSON of QoS 1, each mapped, looked
+for among those that came before, and put into the standard envelope; generator, brokers and registry on the same machine.
+**{found["rate"]:,.0f} messages a second** are in Kafka and then acknowledged, at
 {found["cpu_us"]:.1f} µs of CPU a message, all threads; a paho subscriber that does nothing takes {found["paho_cpu_us"]:.1f} µs,
 **{found["ratio_paho"]:.1f}** times as much.
 
@@ -244,7 +245,11 @@ At half that rate, from the time a message was due to leave its device until Kaf
 
 {_table(pl.DataFrame([found["latency"]]))}
 
-{found["connections"]:,} connected devices take {found["kb_per_connection"]:.1f} KiB of Mosquitto's memory each.
+Two gateways that share the subscription: {found["two"]["rate"]:,.0f} messages a second, {found["two"]["cpu_us"]:.1f} µs each. What more
+cores would take is that processor time; on this machine the two share what brokers and generator leave.
+
+{found["connections"]:,} connected devices take {found["kb_per_connection"]:.1f} KiB of Mosquitto's memory each and
+{found["kernel_kb_per_connection"]:.1f} KiB of the kernel's; they connected one after another, {found["connects_per_second"]:,.0f} a second.
 """
 
 

@@ -13,10 +13,13 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from deploy import tenants
 from deploy.embedded.errors import StackError
 from deploy.embedded.preflight import require_disk
-from schemas.catalog import CHANGELOGS, CONTRACTS
+from deploy.topics import names
+from schemas.catalog import CHANGELOGS, CONTRACTS, DEFAULT_TENANT, in_kafka
 from schemas.registry import Registry, RegistryDown
+from streams.access import Asked, Refused, quiet
 from streams.assembly import NotReady, require_topics
 from streams.clickhouse import ClickHouse
 from streams.clickhouse_errors import CannotOpen, ClickHouseAway
@@ -39,7 +42,9 @@ class Ill(Exception):
 def kafka(ours: Settings) -> str:
     """Whether the brokers answer."""
     try:
-        cluster = _admin(ours).list_topics(timeout=TIMEOUT_SECONDS)
+        cluster = Asked(ours.kafka, ours).cluster(TIMEOUT_SECONDS)
+    except Refused as refusal:
+        raise Ill(str(refusal), refusal.remedy) from refusal
     except KafkaException as error:
         raise Ill(f"{ours.kafka} does not answer: {error.args[0].str()}", "headrace up, or set HEADRACE_KAFKA to host:port") from error
     return f"{ours.kafka}, {len(cluster.brokers)} brokers"
@@ -47,12 +52,12 @@ def kafka(ours: Settings) -> str:
 
 def topics(ours: Settings) -> str:
     """Whether every topic and changelog is there, with the catalogue's partitions, and state and rules are kept for ever."""
-    wanted = {c.topic: c.partitions for c in CONTRACTS.values()} | {name: source.partitions for name, source in CHANGELOGS.items()}
+    wanted = names(ours.tenant)
     try:
         require_topics(ours.kafka, wanted)
     except NotReady as missing:
         raise Ill(str(missing), "headrace topics makes those that are missing") from missing
-    kept = [*(c.topic for c in CONTRACTS.values() if c.compacted), *CHANGELOGS]
+    kept = [in_kafka(ours.tenant, name) for name in (*(c.topic for c in CONTRACTS.values() if c.compacted), *CHANGELOGS)]
     admin = _admin(ours)  # until the answers are there
     asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in kept], request_timeout=TIMEOUT_SECONDS)
     try:
@@ -62,6 +67,24 @@ def topics(ours: Settings) -> str:
     if lossy := [name for name, policy in policies.items() if policy != "compact"]:
         raise Ill(f"{POLICY} of {', '.join(lossy)} is not compact: state is lost with time", f"kafka-configs --alter, {POLICY}=compact")
     return f"{len(wanted)} are there"
+
+
+def access(ours: Settings) -> str:
+    """Whether Kafka keeps the tenants apart, as far as this user may know."""
+    if not ours.kafka_user:
+        return "Kafka asks nobody who they are: tenants are kept apart by nothing but their topics' names"
+    if ours.kafka_user in {ours.tenant, tenants.GATEWAY}:
+        return f"as {ours.kafka_user}, whom Kafka does not tell what others may"
+    others = {ours.tenant, *filter(None, ours.tenants.split(","))} - {DEFAULT_TENANT}
+    try:
+        there = tenants.allowed(_admin(ours))
+    except KafkaException as error:
+        raise Ill(f"who may do what is not told: {error.args[0].str()}", "have the brokers use an authorizer") from error
+    wanted = {tenant: tenants.rights(tenant) | tenants.rights_of_gateway([tenant]) for tenant in others}
+    if lacking := sorted(tenant for tenant, rules in wanted.items() if not rules <= there):
+        remedy = "; ".join(f"headrace tenant add {tenant}" for tenant in lacking)
+        raise Ill(f"what users may do is not as it should be for {', '.join(lacking)}", remedy)
+    return f"{len(there)} rules; tenants as they should be: {', '.join(sorted(others)) or 'none but the default one'}"
 
 
 def registry(ours: Settings) -> str:
@@ -130,7 +153,7 @@ def centre(ours: Settings) -> str:
     there = ours.model_copy(update={"kafka": ours.centre, "registry": ours.centre_registry})
     try:
         brokers = kafka(there)
-        require_topics(there.kafka, {c.topic: c.partitions for c in CONTRACTS.values() if c.central})
+        require_topics(there.kafka, {in_kafka(ours.tenant, c.topic): c.partitions for c in CONTRACTS.values() if c.central})
         return f"{brokers}; {registry(there)}"
     except Ill as absence:
         raise Ill(absence.finding, "start it there, or set HEADRACE_CENTRE and HEADRACE_CENTRE_REGISTRY") from absence
@@ -167,4 +190,4 @@ def _subjects(ours: Settings) -> httpx.Response:
 
 
 def _admin(ours: Settings) -> AdminClient:
-    return AdminClient({"bootstrap.servers": ours.kafka, "log_level": 0})
+    return AdminClient(quiet(ours.kafka, ours))

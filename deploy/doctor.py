@@ -7,7 +7,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from deploy.checks import Ill, centre, clickhouse, clock, disk, kafka, mqtt, registry, schemas, topics
+from deploy.checks import Ill, access, centre, clickhouse, clock, disk, kafka, mqtt, registry, schemas, topics
+from deploy.gateway_checks import certificates, mapping, spool
 from streams.settings import Settings, settings
 
 Check = Callable[[Settings], str]
@@ -16,11 +17,15 @@ CHECKS: Final[Mapping[Check, tuple[Check, ...]]] = {
     disk: (),
     kafka: (),
     topics: (kafka,),
+    access: (kafka,),
     registry: (),
     schemas: (registry, disk),
     clock: (registry,),
     centre: (),
     mqtt: (),
+    certificates: (),
+    mapping: (kafka, topics, registry, disk),
+    spool: (disk,),
     clickhouse: (),
 }
 """What is looked at, in this order, and what has to be well for that."""

@@ -16,6 +16,7 @@ from deploy.reach import reached
 from schemas.catalog import CONTRACTS, Contract
 from schemas.codec import FRAME_BYTES
 from schemas.registry import Registry
+from streams.access import named, quiet
 from streams.producer import deliver
 from streams.settings import settings
 from streams.writers import Writers
@@ -48,7 +49,7 @@ def send(topic: Topic) -> None:
         frame = registry.register(contract).to_bytes(FRAME_BYTES)
         records = [record(contract, number, line) for number, line in enumerate(sys.stdin.buffer, 1) if line.strip()]
         values = [frame + body for _, body in records]
-        asyncio.run(deliver(settings().kafka, topic, [key for key, _ in records], values, TIMEOUT_SECONDS))
+        asyncio.run(deliver(settings().kafka, named(topic), [key for key, _ in records], values, TIMEOUT_SECONDS))
     typer.echo(f"{len(records)} sent to {topic}")
 
 
@@ -86,7 +87,7 @@ async def _read(contract: Contract, since_ms: int | None, count: int | None) -> 
     registry = Registry(settings().registry, settings().data / "schemas")
     registry.register(contract)
     writers = Writers(registry)
-    consumer = Consumer({"bootstrap.servers": settings().kafka, "group.id": "headrace-read", "enable.auto.commit": False, "log_level": 0})
+    consumer = Consumer({**quiet(settings().kafka), "group.id": named("headrace-read"), "enable.auto.commit": False})
     shown = 0
     try:
         consumer.assign(_starts(consumer, contract, since_ms))
@@ -110,11 +111,11 @@ async def _read(contract: Contract, since_ms: int | None, count: int | None) -> 
 
 def _starts(consumer: Consumer, contract: Contract, since_ms: int | None) -> list[TopicPartition]:
     """Where reading begins in each partition."""
-    partitions = range(contract.partitions)
+    topic, partitions = named(contract.topic), range(contract.partitions)
     if since_ms is None:
-        consumer.list_topics(contract.topic, timeout=TIMEOUT_SECONDS)  # says so if Kafka is away, where reading would wait
-        return [TopicPartition(contract.topic, partition, OFFSET_END) for partition in partitions]
-    asked = [TopicPartition(contract.topic, partition, since_ms) for partition in partitions]
+        consumer.list_topics(topic, timeout=TIMEOUT_SECONDS)  # says so if Kafka is away, where reading would wait
+        return [TopicPartition(topic, partition, OFFSET_END) for partition in partitions]
+    asked = [TopicPartition(topic, partition, since_ms) for partition in partitions]
     return consumer.offsets_for_times(asked, timeout=TIMEOUT_SECONDS)
 
 

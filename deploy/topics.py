@@ -3,12 +3,13 @@
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from schemas.catalog import CHANGELOGS, CONTRACTS
+from schemas.catalog import CHANGELOGS, CONTRACTS, in_kafka
+from streams.access import Asked
+from streams.settings import Settings, settings
+from streams.topics import kept
 
-HOUR_MS: Final = 3_600_000
 TIMEOUT_SECONDS: Final = 30
 
 
@@ -28,25 +29,27 @@ class TopicMismatchError(Exception):
     """A topic exists with another number of partitions."""
 
 
-def ensure_topics(bootstrap: str) -> list[str]:
-    """Create the catalogue's topics and changelogs that are not there, and return their names.
+def names(tenant: str) -> dict[str, int]:
+    """A tenant's topics and changelogs, as they are called in Kafka, and how many partitions they have."""
+    wanted = {c.topic: c.partitions for c in CONTRACTS.values()} | {name: source.partitions for name, source in CHANGELOGS.items()}
+    return {in_kafka(tenant, name): partitions for name, partitions in wanted.items()}
 
-    Raises TopicMismatchError if one is there with other partitions, KafkaException if Kafka does not answer.
+
+def ensure_topics(bootstrap: str, ours: Settings | None = None, tenant: str = "") -> list[str]:
+    """Create the catalogue's topics and changelogs of the tenant, the settings' unless named, that are not there; return their names.
+
+    Raises TopicMismatchError if one is there with other partitions, KafkaException or Refused if Kafka does not answer, or not us.
     """
-    wanted = [
-        NewTopic(c.topic, c.partitions, -1, config=COMPACTED if c.compacted else _kept(c.retention_hours)) for c in CONTRACTS.values()
-    ]
-    wanted += [NewTopic(name, source.partitions, -1, config=COMPACTED) for name, source in CHANGELOGS.items()]
-    return _ensure(bootstrap, wanted)
+    configs = {c.topic: COMPACTED if c.compacted else kept(c) for c in CONTRACTS.values()}
+    configs |= dict.fromkeys(CHANGELOGS, COMPACTED)
+    ours = ours or settings()
+    partitions = names(tenant or ours.tenant)
+    wanted = [NewTopic(*topic, -1, config=config) for topic, config in zip(partitions.items(), configs.values(), strict=True)]
+    return _ensure(Asked(bootstrap, ours), wanted)
 
 
-def _kept(hours: int) -> dict[str, str]:
-    return {"cleanup.policy": "delete", "retention.ms": str(hours * HOUR_MS)}
-
-
-def _ensure(bootstrap: str, wanted: list[NewTopic]) -> list[str]:
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-    there = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
+def _ensure(kafka: Asked, wanted: list[NewTopic]) -> list[str]:
+    there = kafka.cluster(TIMEOUT_SECONDS).topics
     for topic in wanted:
         if topic.topic in there and len(there[topic.topic].partitions) != topic.num_partitions:
             raise TopicMismatchError(
@@ -55,7 +58,7 @@ def _ensure(bootstrap: str, wanted: list[NewTopic]) -> list[str]:
             )
     absent = [topic for topic in wanted if topic.topic not in there]
     # `or {}`: an empty list is an error to librdkafka
-    for created in (admin.create_topics(absent, operation_timeout=TIMEOUT_SECONDS) if absent else {}).values():
+    for created in (kafka.admin.create_topics(absent, operation_timeout=TIMEOUT_SECONDS) if absent else {}).values():
         try:
             created.result()
         except KafkaException as error:

@@ -4,6 +4,7 @@ import typer
 from confluent_kafka import KafkaException
 
 from deploy.topics import TopicMismatchError, ensure_topics
+from streams.access import Refused
 from streams.settings import settings
 
 
@@ -16,7 +17,7 @@ def topics() -> None:
     """
     try:
         made = ensure_topics(settings().kafka)
-    except TopicMismatchError as mismatch:
+    except (TopicMismatchError, Refused) as mismatch:
         typer.secho(str(mismatch), fg="red", err=True)
         raise typer.Exit(1) from mismatch
     except KafkaException as failure:

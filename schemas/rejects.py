@@ -17,6 +17,8 @@ class Reason(StrEnum):
     """The writer's schema lacks a field without default, or has another type for it: registered past the compatibility check."""
     UNMAPPED_TOPIC = "unmapped-topic"
     """A device publishes to an MQTT topic that maps to no Kafka topic: its configuration, or the gateway's mapping."""
+    UNKNOWN_DEVICE = "unknown-device"
+    """Nobody registered the device, or it is retired, and HEADRACE_UNKNOWN_DEVICES lets such not in."""
     UNKNOWN_FORMAT = "unknown-format"
     """A device names a content type that the gateway does not read."""
     WRONG_TOPIC = "wrong-topic"
@@ -41,6 +43,8 @@ class Reason(StrEnum):
     """Before the year 2000 (zero, or seconds taken for milliseconds) or ahead of the broker's clock."""
     RULE_CRASHED = "rule-crashed"
     """A rule raised an exception on the batch; see the log."""
+    KAFKA_REFUSED = "kafka-refused"
+    """Kafka does not take the message: its topic is gone, or closed to the gateway; `detail` has its words."""
     SINK_REFUSED = "sink-refused"
     """ClickHouse does not take the row, such as a time beyond its range; `detail` has its words."""
 

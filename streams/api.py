@@ -49,7 +49,7 @@ class Question(NamedTuple):
     """A function, called in a thread, or a coroutine. May raise `Unknown`, `Conflict`, `NoAnswer` and `ClickHouseAway`."""
     whose: ByKey | ByAll | None = None
     """Which workers of the group have the answer, if not every one."""
-    method: Literal["GET", "POST"] = "GET"
+    method: Literal["GET", "POST", "DELETE"] = "GET"
 
 
 def mount(app: App, *questions: Question) -> None:
@@ -87,7 +87,7 @@ def _handler(app: App, question: Question) -> Callable[[web.Request], Any]:
 
 
 async def _given(request: web.Request) -> object:
-    given = dict(request.query) if request.method == "GET" else orjson.loads(await request.read())
+    given = orjson.loads(await request.read()) if request.method == "POST" else dict(request.query)
     return {**given, **request.match_info} if isinstance(given, dict) else given
 
 
@@ -146,8 +146,9 @@ def _describe(name: str, questions: tuple[Question, ...]) -> dict[str, Any]:
         if in_path:
             answers["404"] = {"description": "There is nothing of this name."}
         operation = {"summary": question.summary, "parameters": parameters, "responses": answers}
-        if question.method == "POST":
+        if question.method != "GET":
             answers["409"] = {"description": "That cannot be done as things stand."}
+        if question.method == "POST":
             operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": _without(schema, in_path)}}}
         paths.setdefault(question.path, {})[question.method.lower()] = operation
     return {"openapi": "3.1.0", "info": {"title": f"Headrace, {name} worker", "version": "1"}, "paths": paths}

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, cast
@@ -10,7 +9,6 @@ from typing import Any, Final, cast
 import faust
 import polars as pl
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 from faust.types import AppT, TopicT
 from faust.types.tuples import Message
 from mode import Service
@@ -20,8 +18,10 @@ from schemas.catalog import DEAD_LETTERS, Contract
 from schemas.registry import Registry, RegistryDown, SchemaRefused
 from schemas.wire import encode
 from streams import transport, web
+from streams.access import Asked, Refused, named
 from streams.batches import BATCH_TOPICS
 from streams.collector import of_worker
+from streams.credentials import credentials
 from streams.exposition import Metrics
 from streams.lag import Waits
 from streams.logs import quieten
@@ -36,8 +36,6 @@ SLICE_ROWS: Final = 2_000
 # Between two pieces of work that can wait: a batch that came meanwhile needs several rounds of the event loop to reach its agent, and
 # some milliseconds of work; a checkpoint has a second.
 BREATH_SECONDS: Final = 0.02
-# How long a thread may keep the interpreter from the others: a fold lets a batch wait for no more than that. Python's own is 5 ms.
-SWITCH_SECONDS: Final = 0.0005
 TIMEOUT_SECONDS: Final = 30
 
 
@@ -66,8 +64,9 @@ class App(faust.App):
         self.schema_ids: Mapping[str, int] = {}
         """Topic → id of the schema its records are written with."""
         super().__init__(
-            name,
+            named(name),  # its group, and the first part of its changelogs
             broker=[f"batch://{server}" for server in settings().kafka.split(",")],
+            broker_credentials=credentials(),
             store="checkpoint://",
             datadir=str(settings().data / "faust"),
             topic_allow_declare=False,  # topics come from the catalogue: a worker sees one that is made later only after minutes
@@ -123,20 +122,28 @@ class App(faust.App):
         # What is there now stays there: looking through it for garbage takes 50 ms, in which no alert leaves.
         gc.collect()
         gc.freeze()
-        sys.setswitchinterval(SWITCH_SECONDS)
+        # What batches leave behind is freed by its last reference. To look after each 700 objects is a fifth of a gateway's work.
+        gc.set_threshold(50_000)
 
     def batch_topic(self, contract: Contract) -> TopicT:
         """The contract's topic, delivered in batches: an event's value is a `streams.batches.Batch`."""
-        BATCH_TOPICS.declare(contract.topic)
-        return self.topic(contract.topic, schema=_AsTheyAre())
+        topic = named(contract.topic)
+        BATCH_TOPICS.declare(topic)
+        return self.topic(topic, schema=_AsTheyAre())
 
-    async def send_frame(self, contract: Contract, frame: pl.DataFrame, keys: Sequence[bytes | None] | None = None) -> None:
-        """Queue a record for each row, keyed by the contract's key unless `keys` are given; delivered after the producer's next flush."""
+    async def send_frame(
+        self, contract: Contract, frame: pl.DataFrame, keys: Sequence[bytes | None] | None = None, timestamps: Sequence[int] | None = None
+    ) -> None:
+        """Queue a record for each row, keyed by the contract's key unless `keys` are given; delivered after the producer's next flush.
+
+        `timestamps` (ms) are Kafka's; without them it is now.
+        """
         start = 0
         for part in frame.iter_slices(SLICE_ROWS):
             values = encode(contract.codec, self.schema_ids[contract.topic], part)
             of_part = keys[start : start + part.height] if keys is not None else part[cast(str, contract.key)].cast(pl.Binary).to_list()
-            await self.bulk.send_batch(contract.topic, of_part, values)
+            of_then = timestamps[start : start + part.height] if timestamps is not None else None
+            await self.bulk.send_batch(named(contract.topic), of_part, values, timestamps=of_then)
             start += part.height
             if start < frame.height:
                 await asyncio.sleep(BREATH_SECONDS)
@@ -147,7 +154,7 @@ class App(faust.App):
         if not web.is_loopback(settings().web_bind) and not settings().web_token.get_secret_value():
             raise NotReady(f"HEADRACE_WEB_BIND is {settings().web_bind}, which others can reach: set HEADRACE_WEB_TOKEN to a secret, too.")
         changelogs = {f"{self.conf.id}-{table.name}-changelog": cast(int, table.partitions) for table in self.tables.values()}
-        wanted = {contract.topic: contract.partitions for contract in (*self.reads, *self.writes)} | changelogs
+        wanted = {named(contract.topic): contract.partitions for contract in (*self.reads, *self.writes)} | changelogs
         self.cluster = require_topics(settings().kafka, wanted)
         registry = Registry(settings().registry, settings().data / "schemas")
         try:
@@ -171,9 +178,10 @@ class _AsTheyAre(faust.Schema[Any, Any]):
 
 def require_topics(servers: str, wanted: Mapping[str, int]) -> str:
     """The cluster's own name for itself; NotReady unless each topic is there with this many partitions, KafkaAway without an answer."""
-    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
     try:
-        cluster = admin.list_topics(timeout=TIMEOUT_SECONDS)
+        cluster = Asked(servers).cluster(TIMEOUT_SECONDS)
+    except Refused as refusal:
+        raise NotReady(f"{refusal}. {refusal.remedy[0].upper()}{refusal.remedy[1:]}.") from refusal
     except KafkaException as error:
         message = f"Kafka at {servers} does not answer ({error.args[0].str()}). Start it (headrace up), or set HEADRACE_KAFKA."
         raise KafkaAway(message) from error
@@ -185,5 +193,6 @@ def require_topics(servers: str, wanted: Mapping[str, int]) -> str:
         if name in there and len(there[name].partitions) != count
     ]
     if problems:
-        raise NotReady(f"Topics of Kafka at {servers}: {', '.join(problems)}. `headrace topics` makes missing ones.")
+        hidden = f", or {settings().kafka_user} may not see it: `headrace tenant add`" if settings().kafka_user else ""
+        raise NotReady(f"Topics of Kafka at {servers}: {', '.join(problems)}. `headrace topics` makes missing ones{hidden}.")
     return cast(str, cluster.cluster_id)

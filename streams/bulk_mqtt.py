@@ -1,15 +1,18 @@
 """paho's MQTT client, but messages come in batches: the socket is read in bulk and acknowledgements leave in one write.
 
 paho reads each packet with three system calls and takes 40 to 70 µs of the processor for a message; this takes 1 to 2. Connecting, TLS,
-passwords, subscriptions, keep-alive, reconnecting and QoS 2 stay paho's.
+passwords, subscriptions, keep-alive and reconnecting stay paho's.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from struct import error, pack
+from time import sleep
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from paho.mqtt.client import Client, MQTTMessage, MQTTv5, time_func
+from paho.mqtt import _packet
+from paho.mqtt.client import Client, MQTTv5, time_func
 from paho.mqtt.enums import MessageType, MQTTErrorCode
 from paho.mqtt.exception import MalformedPacket, MQTTException
 from paho.mqtt.packettypes import PacketTypes
@@ -17,10 +20,14 @@ from paho.mqtt.properties import Properties, VariableByteIntegers
 
 # What paho raises for properties that are none; brokers do not pass such on.
 UNREADABLE: Final = (MQTTException, KeyError, IndexError, UnicodeDecodeError, error)
-# A PUBLISH of QoS 1, whether or not it is retained or sent again.
-MOST_HEADER: Final = MessageType.PUBLISH | 0x02
+PAUSE_SECONDS: Final = 0.002
+_QOS_BITS: Final = 0x06
+"""Of a PUBLISH packet's first byte; both set are of no quality of service."""
+_ANSWERS: Final = {1: MessageType.PUBACK, 2: MessageType.PUBREC}
+"""What says that a message is safe, by quality of service. A broker does not send one again for which it has the answer."""
 # Some thousand messages of sensors; more at once would only delay the first of them.
 READ_BYTES: Final = 262_144
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Arrival(NamedTuple):
@@ -39,39 +46,54 @@ class Arrival(NamedTuple):
         """Empty where the device names none."""
         return _content_type(self.properties) if self.properties else ""
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """MQTT 5's user properties; of one that is there twice, the last."""
+        return _user_properties(self.properties) if self.properties else _NONE
+
 
 class BulkClient(Client):
-    """Calls `on_batch` in its thread with messages: those of QoS 0 and 1 that lie in the socket together, and one by one those of QoS 2."""
+    """Calls `on_batch` in its thread with the messages that lie in the socket together.
 
-    def __init__(self, *args: Any, on_batch: Callable[[list[Arrival]], None], **kwargs: Any) -> None:  # noqa: ANN401  # paho's
-        """As paho's, with acknowledgements left to `acknowledge`."""
+    paho answers a message of QoS 2 before anybody has seen it, and a crash then loses it; here its PUBREC is the caller's to send, too.
+    """
+
+    def __init__(self, *args: Any, on_batch: Callable[[list[Arrival]], None], most_open: int, **kwargs: Any) -> None:  # noqa: ANN401  # paho's
+        """As paho's, with acknowledgements left to `acknowledge`; nothing is read while more than `most_open` messages wait for theirs."""
         super().__init__(*args, **kwargs)
         self.manual_ack_set(True)
         self._on_batch = on_batch
-        self.on_message = self._on_one
         self.connection = 0
         """Counts those that were tried."""
         self._unread = bytearray()
+        self._most_open = most_open
+        self._received = self._answered = 0
         self._wanted = 0
         """Bytes that `_unread` must have before another packet is whole."""
 
     def acknowledge(self, arrivals: Sequence[Arrival]) -> None:
         """Tell the broker these messages are safe; those of a lost connection are skipped, they come again."""
-        mids = [arrival.mid for arrival in arrivals if arrival.qos == 1 and arrival.connection == self.connection]
-        if mids:
-            self._packet_queue(MessageType.PUBACK, b"".join([pack("!BBH", MessageType.PUBACK, 2, mid) for mid in mids]), 0, 1)
-        for arrival in arrivals:
-            if arrival.qos == 2 and arrival.connection == self.connection:
-                self.ack(arrival.mid, arrival.qos)
+        answers = [
+            pack("!BBH", _ANSWERS[arrival.qos], 2, arrival.mid)
+            for arrival in arrivals
+            if arrival.qos and arrival.connection == self.connection
+        ]
+        self._answered += len(answers)
+        if answers:
+            self._packet_queue(MessageType.PUBACK, b"".join(answers), 0, 1)
 
     def reconnect(self) -> MQTTErrorCode:
         """As paho's; half a packet of the lost connection is of no use."""
         self._unread, self._wanted = bytearray(), 0
         self.connection += 1
+        self._received = self._answered
         return super().reconnect()
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:  # the parent's signature
-        """Read what lies in the socket."""
+        """Read what lies in the socket. Mosquitto 2.0.11 pours out what a session missed, whatever its receive maximum."""
+        if self._received - self._answered > self._most_open:
+            sleep(PAUSE_SECONDS)
+            return MQTTErrorCode.MQTT_ERR_SUCCESS
         try:
             read = self._sock_recv(READ_BYTES)
         except BlockingIOError:
@@ -98,6 +120,7 @@ class BulkClient(Client):
         while True:
             batch, at = messages(data, at, self.connection, has_properties=self._protocol == MQTTv5)
             if batch:
+                self._received += sum(arrival.qos > 0 for arrival in batch)
                 self._on_batch(batch)
             start, end = _extent(data, at)
             if end > len(data) or code > 0 or self._sock is not sock:
@@ -109,33 +132,28 @@ class BulkClient(Client):
             self._unread, self._wanted = bytearray(data[at:]), end - at
         return code
 
-    def _on_one(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
-        properties = packed(message.properties) if message.properties else b""
-        self._on_batch([Arrival(self.connection, message.mid, message.qos, message.topic, bytes(message.payload), properties)])
-
-
-def packed(properties: Properties) -> bytes:
-    """Properties as an `Arrival` has them."""
-    behind_length = properties.pack()  # type: ignore[no-untyped-call]
-    return bytes(behind_length[_extent(b"\0" + behind_length, 0)[0] - 1 :])
+    def _handle_pubrel(self) -> MQTTErrorCode:
+        """What a PUBREL is of was safe before the PUBREC went out."""
+        released = _packet.decode_pubrel(self._in_packet["command"], self._in_packet["packet"], self._protocol)
+        return self._send_pubcomp(released.mid)
 
 
 def messages(data: bytes, at: int, connection: int, *, has_properties: bool) -> tuple[list[Arrival], int]:
-    """The whole PUBLISH packets of QoS 0 and 1 that follow one another from `at`, and where they end. Raises MalformedPacket.
+    """The whole PUBLISH packets that follow one another from `at`, and where they end. Raises MalformedPacket.
 
     MQTT 5, section 3.3, with properties; MQTT 3.1.1 has none.
     """
     found: list[Arrival] = []
     size = len(data)
     # a loop over records, as packets have no fixed length: 1 to 2 µs each, lengths of one byte without a call
-    while at + 1 < size and (first := data[at]) & 0xF6 <= MOST_HEADER and first >= MessageType.PUBLISH:
+    while at + 1 < size and (first := data[at]) & 0xF0 == MessageType.PUBLISH and (qos := first & _QOS_BITS) != _QOS_BITS:
         body, end = (at + 2, at + 2 + data[at + 1]) if data[at + 1] < 0x80 else _extent(data, at)
         if end > size:
             break
         topic = body + 2
         payload = after_topic = topic + (data[body] << 8 | data[body + 1]) if topic <= end else size
         mid = 0
-        if first & 0x02:
+        if qos:
             payload += 2
             mid = data[payload - 2] << 8 | data[payload - 1] if payload <= end else 0
         start = payload
@@ -146,7 +164,7 @@ def messages(data: bytes, at: int, connection: int, *, has_properties: bool) -> 
         if payload > end:
             raise MalformedPacket("a PUBLISH ends before its payload begins")
         name = data[topic:after_topic].decode("utf-8", "replace")
-        found.append(Arrival(connection, mid, first >> 1 & 1, name, data[payload:end], data[start:payload]))
+        found.append(Arrival(connection, mid, qos >> 1, name, data[payload:end], data[start:payload]))
         at = end
     return found, at
 
@@ -167,11 +185,22 @@ def _extent(data: bytes, at: int) -> tuple[int, int]:
     raise MalformedPacket("a length has five bytes")
 
 
-@lru_cache(maxsize=1024)  # devices of a kind send the same ones
-def _content_type(properties: bytes) -> str:
+def _read(properties: bytes) -> Properties | None:
+    """None for what is unreadable."""
     found = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
     try:
         found.unpack(VariableByteIntegers.encode(len(properties)) + properties)  # type: ignore[no-untyped-call]
     except UNREADABLE:
-        return "properties that cannot be read"  # no format has that name
-    return str(getattr(found, "ContentType", ""))
+        return None
+    return found
+
+
+@lru_cache(maxsize=1024)  # devices of a kind send the same ones
+def _content_type(properties: bytes) -> str:
+    found = _read(properties)
+    return "properties that cannot be read" if found is None else str(getattr(found, "ContentType", ""))  # no format has that name
+
+
+@lru_cache(maxsize=1024)
+def _user_properties(properties: bytes) -> Mapping[str, str]:
+    return MappingProxyType(dict(getattr(_read(properties), "UserProperty", ())))

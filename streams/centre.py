@@ -9,6 +9,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from schemas.catalog import Contract
 from schemas.registry import Registry, RegistryDown, SchemaRefused
+from streams.access import named
 from streams.assembly import App, KafkaAway, NotReady, require_topics
 from streams.lag import LogEnds
 from streams.producer import Producer
@@ -44,17 +45,17 @@ class Centre(Service):
 
     async def schema_id(self, contract: Contract, theirs: int) -> int:
         """The centre's id of the schema the plant's registry has under `theirs`; waits for as long as it gives none."""
-        named = contract.topic, theirs
-        if named not in self._ids:
+        place = contract.topic, theirs
+        if place not in self._ids:
             retrying = AsyncRetrying(
                 retry=retry_if_exception_type((RegistryDown, SchemaRefused)),
                 wait=wait_exponential_jitter(initial=0.2, max=5),
                 before_sleep=self._note,
             )
             version = self._app.writers.known[theirs]
-            self._ids[named] = await retrying(asyncio.to_thread, self._registry.register, contract, version)
+            self._ids[place] = await retrying(asyncio.to_thread, self._registry.register, contract, version)
             self._problem = ""
-        return self._ids[named]
+        return self._ids[place]
 
     async def on_start(self) -> None:
         """Connect in the background."""
@@ -79,14 +80,14 @@ class Centre(Service):
     def _waits(self) -> dict[TP, str]:
         if self.reachable().ok:
             return {}
-        return {TP(contract.topic, partition): "centre" for contract in self._app.reads for partition in range(contract.partitions)}
+        return {TP(named(contract.topic), partition): "centre" for contract in self._app.reads for partition in range(contract.partitions)}
 
     def _require(self, *_: object, **__: object) -> None:
         """Before the worker starts, topics as the catalogue says; a centre that is away is waited for. Raises NotReady."""
         if not (settings().centre and settings().centre_registry):
             raise NotReady("Where is the centre? Set HEADRACE_CENTRE to its Kafka's bootstrap servers, and HEADRACE_CENTRE_REGISTRY.")
         try:
-            cluster = require_topics(settings().centre, {contract.topic: contract.partitions for contract in self._app.reads})
+            cluster = require_topics(settings().centre, {named(contract.topic): contract.partitions for contract in self._app.reads})
         except KafkaAway:
             self._answers = False
             self.log.warning("centre_awaited kafka=%s", settings().centre)

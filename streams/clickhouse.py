@@ -11,7 +11,7 @@ import clickhouse_connect
 import polars as pl
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from schemas.catalog import CONTRACTS
+from schemas.catalog import STORED
 from streams.clickhouse_errors import CannotOpen, ClickHouseAway, RowsRefused, TooMuch
 
 # What it logs, with a traceback, it raises too.
@@ -119,7 +119,7 @@ class ClickHouse:
 
     def counts(self) -> dict[str, int]:
         """Rows by table, those written twice counted once."""
-        tables = [contract.sink for contract in CONTRACTS.values()]
+        tables = {contract.sink for contract in STORED}
         counted = self.query(" UNION ALL ".join(f"SELECT '{table}' AS table, count() AS rows FROM {table} FINAL" for table in tables))
         return dict(counted.select("table", "rows").iter_rows())
 

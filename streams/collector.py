@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from streams.access import named
 from streams.exposition import Sample
 from streams.lag import consumption, recovery_of
 
@@ -11,8 +12,10 @@ if TYPE_CHECKING:
     from streams.assembly import App
     from streams.dispatch import Dispatching
     from streams.forwarding import Forwarding
+    from streams.gate import Gate
     from streams.ingest import Ingest
     from streams.lane import Lane
+    from streams.refining import Refining
     from streams.sinking import Sinking
     from streams.watching import Watching
 
@@ -60,7 +63,7 @@ def _of_consumer(app: "App") -> Iterator[Sample]:
 def of_watching(watching: "Watching") -> Iterator[Sample]:
     """The lanes of a domain's watch; none until every assigned partition has its own, or what is shown would go back after a start."""
     assigned = watching.app.consumer.assignment()
-    if any(tp.topic == watching.domain.source.topic and tp not in watching.lanes for tp in assigned):
+    if any(tp.topic == named(watching.domain.source.topic) and tp not in watching.lanes for tp in assigned):
         return
     now = time.time()
     for lane in watching.lanes.values():
@@ -77,11 +80,27 @@ def of_watching(watching: "Watching") -> Iterator[Sample]:
 
 def of_ingest(ingest: "Ingest") -> Iterator[Sample]:
     """The gateway's messages, and the machines' answers among them."""
-    messages = {"received": ingest.received, "produced": ingest.produced, "rejected": ingest.rejected, "own": ingest.own}
+    messages = {
+        "received": ingest.received,
+        "produced": ingest.produced,
+        "rejected": ingest.rejected,
+        "own": ingest.own,
+        "passed": ingest.passed,
+    }
     for outcome, count in (messages | {"answers": ingest.answers.total()}).items():
         yield Sample("headrace_gateway_messages_total", (outcome,), count)
     for status, answers in ingest.answers.items():
         yield Sample("headrace_commands_total", (status.lower(),), answers)
+
+
+def of_gate(gate: "Gate") -> Iterator[Sample]:
+    """The ledger of devices' messages by tenant, and the spool; the gateway's own dead letters are nobody's."""
+    for tenant in {gate.place.tenant, *gate.place.tenants, *gate.keeping.counts, *gate.keeping.spool.rows} - {""}:
+        for outcome, messages in ({"accepted": 0, "full": 0} | gate.keeping.counts[tenant]).items():
+            yield Sample("headrace_device_messages_total", (tenant, outcome), messages)
+        yield Sample("headrace_spooled_messages", (tenant,), gate.keeping.spool.rows[tenant])
+        yield Sample("headrace_spooled_bytes", (tenant,), gate.keeping.spool.bytes[tenant])
+    yield Sample("headrace_lower_qos_messages_total", (), gate.misfits)
 
 
 def of_dispatching(dispatching: "Dispatching") -> Iterator[Sample]:
@@ -94,6 +113,12 @@ def of_sinking(sinking: "Sinking") -> Iterator[Sample]:
     """A topic's way into the warehouse."""
     for outcome, records in sinking.counts.items():
         yield Sample("headrace_warehouse_records_total", (sinking.contract.topic, outcome), records)
+
+
+def of_refining(refining: "Refining") -> Iterator[Sample]:
+    """What has become of a topic's messages."""
+    for outcome, records in refining.counts.items():
+        yield Sample("headrace_refined_messages_total", (refining.contract.topic, outcome), records)
 
 
 def of_forwarding(forwarding: "Forwarding") -> Iterator[Sample]:

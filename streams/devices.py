@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from agents.device import directory, view
 from agents.watch import Watch
 from schemas.catalog import Contract
+from streams.access import named
 from streams.api import Question, Unknown
 from streams.peers import ByAll, ByKey, NoAnswer, partition_of
 from streams.watching import Watching
@@ -48,7 +49,7 @@ def questions(watching: Watching) -> list[Question]:
         return found | {"partition": partition}
 
     def of_some(asked: Devices) -> dict[str, Any]:
-        ours = sorted(tp.partition for tp in watching.app.assignor.assigned_actives() if tp.topic == source.topic)
+        ours = sorted(tp.partition for tp in watching.app.assignor.assigned_actives() if tp.topic == named(source.topic))
         found = [directory(watch) for watch in _watches(watching, source, ours)]
         wanted = pl.col("device").str.starts_with(asked.prefix) & (pl.col("device") > asked.after)
         rows = pl.concat(found).filter(wanted).sort("device").head(asked.limit + 1).to_dicts() if found else []
@@ -74,7 +75,7 @@ def questions(watching: Watching) -> list[Question]:
 
 
 def _watches(watching: Watching, source: Contract, partitions: Iterable[int]) -> list[Watch]:
-    lanes = {partition: watching.lanes.get(TP(source.topic, partition)) for partition in partitions}
+    lanes = {partition: watching.lanes.get(TP(named(source.topic), partition)) for partition in partitions}
     if missing := [partition for partition, lane in lanes.items() if lane is None]:
         raise NoAnswer(f"the state of partitions {missing} of {source.topic} is being taken up")
     return [lane.watch for lane in lanes.values() if lane]

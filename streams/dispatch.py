@@ -9,8 +9,8 @@ command ─┬─ no address ──▶ UNADDRESSED ─────────�
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -33,6 +33,8 @@ ANSWER_SECONDS: Final = 10.0
 # Commands in hand. Each is settled within its lifetime and the time for an answer, well before the group misses the next look.
 MOST_UNSETTLED: Final = 10_000
 
+Queue = Callable[[Sequence[Mapping[str, Any]]], Awaitable[None]]
+
 
 class Dispatching(Service):
     """Carries `commands` to MQTT and what became of them to `command-events`; the machines' own answers come by the ingest.
@@ -47,6 +49,8 @@ class Dispatching(Service):
         self.inbox, self.publisher = inbox, publisher
         self.counts: Counter[str] = Counter()
         """Commands since the start, by outcome; `rejected` are records that are none."""
+        self.apart: dict[str, Queue] = {}
+        """Domains whose commands go another way: what keeps them, when they are safe, by domain."""
         self._answers: dict[str, asyncio.Event] = {}
         self._fewer = asyncio.Event()
         app.reads.append(COMMANDS)
@@ -75,8 +79,14 @@ class Dispatching(Service):
 
     async def _take(self, batch: Batch) -> None:
         decoded = await self.app.writers.decode(batch.values, COMMANDS.codec)
+        apart: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
         for command in decoded.frame.iter_rows(named=True):
+            if command["domain"] in self.apart:
+                apart[command["domain"]].append(command)
+                continue
             self.add_future(self._carry(command, batch.partition, batch.offsets[command["row"]]))
+        for domain, commands in apart.items():
+            self.add_future(self._hand_on(self.apart[domain], commands, batch))
         if decoded.rejects:
             letters = dead_letters(batch, decoded.rejects)
             await self.app.send_frame(DEAD_LETTERS, letters, letters["key"].to_list())
@@ -84,6 +94,12 @@ class Dispatching(Service):
             self.counts["rejected"] += len(decoded.rejects)
             for reject in decoded.rejects:
                 self.inbox.settle(batch.partition, batch.offsets[reject.row])
+
+    async def _hand_on(self, queue: Queue, commands: Sequence[Mapping[str, Any]], batch: Batch) -> None:
+        await queue(commands)
+        for command in commands:
+            self.inbox.settle(batch.partition, batch.offsets[command["row"]])
+        self._fewer.set()
 
     async def _carry(self, command: Mapping[str, Any], partition: int, offset: int) -> None:
         answer = self._answers.setdefault(command["command_id"], asyncio.Event())

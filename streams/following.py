@@ -9,9 +9,11 @@ from mode import Service
 
 from schemas.catalog import Contract
 from schemas.rejects import Reject
+from streams.access import named
 from streams.assembly import App
 from streams.batches import BATCH_TOPICS
-from streams.settings import settings
+from streams.clock import now_ms
+from streams.credentials import arguments
 
 # How long a look for changes may wait at the broker.
 POLL_MS: Final = 500
@@ -22,23 +24,31 @@ Take = Callable[[pl.DataFrame, Sequence[Reject]], None]
 class Following(Service):
     """Hands on what comes in a topic: records with their `arrival` (Kafka timestamp, ms), in the order of their partition, and rejects."""
 
-    def __init__(self, app: App, contract: Contract, take: Take) -> None:
-        """Run with `app`, before it reads or answers anything else."""
+    def __init__(self, app: App, contract: Contract, take: Take, back_ms: int | None = None) -> None:
+        """Run with `app`, before it reads or answers anything else. `back_ms`: leave out what is older than that at the start."""
         super().__init__()
         self.app, self._contract, self._hand_on = app, contract, take
+        self._back_ms = back_ms
         app.reads.append(contract)
         app.prerequisites.append(self)
         # for every consumer of the process: the warehouse stores the same topic
-        BATCH_TOPICS.declare(contract.topic)
+        BATCH_TOPICS.declare(named(contract.topic))
 
     async def on_start(self) -> None:
         """Read what is there. Waits for Kafka and the registry."""
-        self._consumer = AIOKafkaConsumer(bootstrap_servers=settings().kafka, enable_auto_commit=False, fetch_max_wait_ms=POLL_MS)
+        self._consumer = AIOKafkaConsumer(**arguments(), enable_auto_commit=False, fetch_max_wait_ms=POLL_MS)
         await self._consumer.start()
-        everything = [TopicPartition(self._contract.topic, number) for number in range(self._contract.partitions)]
-        self._consumer.assign(everything)
-        await self._consumer.seek_to_beginning(*everything)
+        everything = [TopicPartition(named(self._contract.topic), number) for number in range(self._contract.partitions)]
         ends = await self._consumer.end_offsets(everything)
+        since = {}
+        if self._back_ms is not None:
+            since = await self._consumer.offsets_for_times(dict.fromkeys(everything, now_ms() - self._back_ms))
+        # from here to the seek nothing may wait: the consumer would go to the end by itself
+        self._consumer.assign(everything)
+        if self._back_ms is None:
+            await self._consumer.seek_to_beginning(*everything)
+        for tp, first in since.items():
+            self._consumer.seek(tp, ends[tp] if first is None else first.offset)
         while [tp for tp in everything if await self._consumer.position(tp) < ends[tp]]:
             await self._take()
 

@@ -17,6 +17,7 @@ from agents.letters import MOST_VALUE_BYTES
 from schemas.catalog import Contract
 from schemas.frames import reframed, schema_ids
 from schemas.rejects import Reason, Reject
+from streams.access import named
 from streams.assembly import App
 from streams.batches import BATCH_TOPICS, Batch
 from streams.centre import Centre
@@ -43,7 +44,7 @@ class Forwarding(Intake):
         self._settling = asyncio.Lock()
         app.metrics.sources.append(partial(of_forwarding, self))
         for partition in range(contract.partitions):
-            BATCH_TOPICS.pace(contract.topic, partition, BATCH_RECORDS)
+            BATCH_TOPICS.pace(named(contract.topic), partition, BATCH_RECORDS)
 
     async def take(self, event: EventT[Any]) -> None:
         """Queue a batch for the centre; waits while its queue is full, which holds up the reading of the topic."""
@@ -56,7 +57,7 @@ class Forwarding(Intake):
         sound = batch.without(rejects.keys())
         values = cast(list[bytes], sound.values)
         ids = {theirs: await self._centre.schema_id(self.contract, theirs) for theirs in schema_ids(values)}
-        await self._centre.producer.send_batch(self.contract.topic, sound.keys, reframed(values, ids), timestamps=sound.timestamps)
+        await self._centre.producer.send_batch(named(self.contract.topic), sound.keys, reframed(values, ids), timestamps=sound.timestamps)
         self._queued.append((event, len(sound), batch.timestamps[0]))
         batch.release()
         self._some.set()

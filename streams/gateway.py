@@ -1,43 +1,44 @@
-"""`faust -A streams.gateway worker`: what devices publish over MQTT in, sensor readings out; commands in, to the machines."""
+"""`faust -A streams.gateway worker`: what devices send in, sensor readings and messages out; commands in, to the machines."""
 
 from typing import Final
 
 from agents.gateway.answers import ANSWERS
-from agents.gateway.readings import SUBSCRIPTION
+from agents.gateway.place import Place
 from schemas.catalog import COMMANDS
+from streams import api, orders, registry
+from streams.access import named
 from streams.assembly import App
+from streams.clock import now_ms
 from streams.dispatch import Dispatching
+from streams.fleet import fleet
+from streams.gate import Gate
+from streams.gateway_checks import checks
+from streams.groups import Groups
 from streams.inbox import Inbox
 from streams.ingest import Ingest
+from streams.listeners import listen
+from streams.mappings import Mappings
 from streams.publisher import Publisher
+from streams.reaching import Reaching
 from streams.settings import settings
-from streams.subscription import Session
-from streams.web import State
+from streams.subscription import SHARED_BY, Session
 
 GROUP: Final = "gateway"
 
 app = App("gateway", web_port=6068)
 app.producer_only = True  # Faust consumes nothing: it has no group to join, no assignment to wait for
 
+ours = settings()
+NODE: Final = f"gateway-{ours.instance or '0'}"
+
+place = Place(NODE, f"{now_ms():x}", ours.tenant, frozenset(filter(None, ours.tenants.split(","))), fleet(NODE))
+mappings = Mappings(app, place)
+gate = Gate(app, place, ours.data / "spool" / f"{NODE}.sqlite")
 # The broker knows a gateway by its name: with another one it would keep the messages for a gateway that never comes back.
-session = Session(settings().mqtt, f"gateway-{settings().instance or '0'}", SUBSCRIPTION, GROUP)
-ingest = Ingest(app, session)
-dispatching = Dispatching(app, Inbox(settings().kafka, COMMANDS, GROUP), Publisher(settings().mqtt, ANSWERS))
-
-
-def mqtt() -> State:
-    """Whether messages can come; a session that another gateway took, too, is not ours."""
-    return State(session.subscribed, {"client_id": session.client_id, "received": ingest.received})
-
-
-def commands() -> State:
-    """Whether commands can reach machines."""
-    return State(dispatching.publisher.connected.is_set(), {"unsettled": dispatching.inbox.unsettled})
-
-
-def schemas() -> State:
-    """Whether every schema that messages name is known; messages of others go on."""
-    return State(not ingest.waiting, {"known": len(app.writers.known), "waiting": ingest.waiting})
-
-
-app.checks |= {"mqtt": mqtt, "commands": commands, "schemas": schemas}
+session = Session(ours.mqtt, NODE, ours.mqtt_topics, named(SHARED_BY) if ours.instance else "")
+ingest = Ingest(app, session, gate)
+dispatching = Dispatching(app, Inbox(ours.kafka, COMMANDS, GROUP), Publisher(ours.mqtt, ANSWERS))
+reaching = Reaching(app, place, gate, dispatching)
+api.mount(app, *registry.keep(app, place, session), *orders.questions(reaching, Groups(app)))
+listen(app, gate, reaching)
+app.checks |= checks(session, ingest, dispatching, gate)

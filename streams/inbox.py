@@ -8,6 +8,7 @@ from typing import Final, cast
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from schemas.catalog import Contract
+from streams.access import named, options
 from streams.batches import Batch
 
 logger = logging.getLogger(__name__)
@@ -24,16 +25,18 @@ class Inbox:
 
     def __init__(self, servers: str, contract: Contract, group: str) -> None:
         """Connect to nothing yet."""
-        self._servers, self._contract, self._group = servers, contract, group
+        self._servers, self._topic, self._group = servers, named(contract.topic), named(group)
         self._unsettled: defaultdict[int, dict[int, None]] = defaultdict(dict)
         self._next: dict[int, int] = {}
         self._busy = asyncio.Lock()
+        self.partitions: frozenset[int] = frozenset()
+        """Those that are this member's, until it hears otherwise."""
 
     def start(self) -> None:
         """Connect in the background."""
         self._consumer = Consumer(
             {
-                "bootstrap.servers": self._servers,
+                **options(self._servers),
                 "group.id": self._group,
                 "auto.offset.reset": "earliest",
                 "enable.auto.offset.store": False,
@@ -44,7 +47,7 @@ class Inbox:
                 "log_level": 0,
             }
         )
-        self._consumer.subscribe([self._contract.topic], on_revoke=self._forget, on_lost=self._forget)
+        self._consumer.subscribe([self._topic], on_assign=self._gain, on_revoke=self._forget, on_lost=self._forget)
 
     async def stop(self) -> None:
         """Commit what is settled, and leave: whoever comes next reads the rest again."""
@@ -64,11 +67,11 @@ class Inbox:
         for message in messages:
             if (error := message.error()) is None:
                 partition = cast(int, message.partition())
-                batches.setdefault(partition, Batch(self._contract.topic, partition)).append(message)
+                batches.setdefault(partition, Batch(self._topic, partition)).append(message)
             elif error.fatal():
                 raise KafkaException(error)
             else:
-                logger.warning("not_read topic=%s: %s", self._contract.topic, error.str())
+                logger.warning("not_read topic=%s: %s", self._topic, error.str())
         for batch in batches.values():
             self._unsettled[batch.partition] |= dict.fromkeys(batch.offsets)
             self._next[batch.partition] = batch.last + 1
@@ -90,15 +93,19 @@ class Inbox:
         # copied at one go, as the event loop settles records meanwhile
         ends = {partition: next(iter([*self._unsettled[partition]]), after) for partition, after in self._next.items()}
         if ends:
-            self._consumer.store_offsets(offsets=[TopicPartition(self._contract.topic, *end) for end in ends.items()])
+            self._consumer.store_offsets(offsets=[TopicPartition(self._topic, *end) for end in ends.items()])
 
     def _leave(self) -> None:
         self._store()
         self._consumer.close()
 
+    def _gain(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self.partitions |= {tp.partition for tp in partitions}
+
     def _forget(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         """Whoever has them next reads what is unsettled again."""
         self._store()
+        self.partitions -= {tp.partition for tp in partitions}
         for tp in partitions:
             self._next.pop(tp.partition, None)
             self._unsettled.pop(tp.partition, None)

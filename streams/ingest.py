@@ -1,4 +1,4 @@
-"""From MQTT into Kafka, a batch at a time: a message is acknowledged when Kafka has it, as a reading, an answer or a dead letter."""
+"""From MQTT on: factory readings and machines' answers into Kafka, all other devices' messages through the gate."""
 
 import asyncio
 from collections import Counter
@@ -7,38 +7,43 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-import polars as pl
 from mode import Service
 
-from agents.gateway.answers import is_answer, map_answers
-from agents.gateway.commands import is_command
-from agents.gateway.readings import MAX_PAYLOAD_BYTES, map_readings
+from agents.gateway.answers import answering, is_answer, map_answers
+from agents.gateway.commands import DEVICES, is_command
+from agents.gateway.letters import of_messages
+from agents.gateway.message import Sender, Source, Verdict
+from agents.gateway.readings import DOMAIN, map_readings
 from schemas.catalog import COMMAND_EVENTS, DEAD_LETTERS, READINGS
 from schemas.rejects import Reject
 from streams.assembly import App
 from streams.bulk_mqtt import Arrival
 from streams.clock import now_ms
 from streams.collector import of_ingest
+from streams.gate import RETRY_SECONDS, Gate
 from streams.settings import settings
 from streams.subscription import Session
 
 # How long stopping waits for Kafka to take the batch in hand, so that it does not come a second time after the next start.
 STOP_SECONDS: Final = 5
+_OURS: Final = (DOMAIN, f"{DEVICES}/")
 
 
 class Ingest(Service):
-    """Carries one session's messages to `factory.readings`, machines' answers to `command-events`, what is neither to `dead-letters`.
+    """Carries one session's messages: a message is acknowledged when it is safe.
 
-    One batch at a time: while Kafka takes one the next gathers, and when Kafka is away the broker keeps what the session's receive
-    maximum does not let through. Those of a schema that the registry has yet to tell wait apart. `received` = `produced` + `rejected`
-    + all `answers` + `own` + those of the batch in hand + those that wait.
+    Those of factories go to `factory.readings`, devices' answers to `command-events`, what is neither to `dead-letters`, one batch at a
+    time: while Kafka takes one the next gathers, and when Kafka is away the broker keeps what the session's receive maximum does not let
+    through. Those of a schema that the registry has yet to tell wait apart. All other messages are `passed` to the gate. `received` =
+    `produced` + `rejected` + all `answers` + `own` + `passed` + those of the batch in hand + those that wait.
     """
 
-    def __init__(self, app: App, session: Session) -> None:
+    def __init__(self, app: App, session: Session, gate: Gate) -> None:
         """Run with `app`, whose producer carries."""
         super().__init__()
         self.app = app
         self.session = session
+        self.gate = gate
         self._in_hand = asyncio.Lock()
         self.received = 0
         self.produced = 0
@@ -47,6 +52,9 @@ class Ingest(Service):
         """By status."""
         self.own = 0
         """Commands the gateway published: a shared subscription brings them back, too."""
+        self.passed = 0
+        """Messages that went to the gate, which has a ledger of its own."""
+        self._full: list[Arrival] = []
         self.waiting = 0
         """Messages that wait for the registry to tell their schema."""
         app.writes += [READINGS, COMMAND_EVENTS]
@@ -68,14 +76,52 @@ class Ingest(Service):
         while not self.should_stop:
             arrivals = await self.session.arrivals()
             self.received += len(arrivals)
-            await self._take(arrivals)
+            ours = [arrival for arrival in arrivals if arrival.topic.startswith(_OURS) and _is_ours(arrival.topic)]
+            apart = set(ours)
+            others = [arrival for arrival in arrivals if arrival not in apart] if ours else arrivals
+            if others:
+                self.passed += len(others)
+                self._pass_on(others)
+            if ours:
+                await self._take(ours)
+
+    def _pass_on(self, arrivals: Sequence[Arrival]) -> None:
+        """Through the gate; behind those that were told to come again, which they would overtake."""
+        if self._full:
+            self._full += arrivals
+        else:
+            self.add_future(self._through_gate(arrivals))
+
+    async def _through_gate(self, arrivals: Sequence[Arrival]) -> None:
+        self._full += await self._refused(arrivals)
+
+    async def _refused(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
+        """Those the gate was too full for, but for QoS 0, which nobody waits for; the others are safe, and acknowledged."""
+        verdicts = await self.gate.accept(Source.MQTT, Sender(), arrivals)
+        full = [arrival for arrival, verdict in zip(arrivals, verdicts, strict=True) if verdict is Verdict.FULL]
+        apart = set(full)
+        self.session.acknowledge([arrival for arrival in arrivals if arrival not in apart] if full else arrivals)
+        return [arrival for arrival in full if arrival.qos]
+
+    @Service.timer(RETRY_SECONDS)
+    async def _pass_on_again(self) -> None:
+        """A broker sends no message again on a connection that lasts."""
+        while self._full:
+            tried = len(self._full)
+            refused = await self._refused(self.session.pending(self._full))
+            self._full = refused + self._full[tried:]
+            if refused:
+                self.log.warning("gate_full messages=%d", len(refused))
+                return
 
     async def _take(self, arrivals: Sequence[Arrival]) -> None:
         answers = [arrival for arrival in arrivals if is_answer(arrival.topic)]
         readings = [arrival for arrival in arrivals if not (is_answer(arrival.topic) or is_command(arrival.topic))]
         async with self._in_hand:
             mapped = map_readings(readings, self.app.writers.known, self.app.writers.missing)
-            audit, wrong = map_answers(answers, settings().tenant, now_ms())
+            of_city = {device for arrival in answers if (device := answering(arrival.topic))}
+            tenants = {device: self.gate.place.tenant_of(device) for device in of_city}
+            audit, wrong = map_answers(answers, settings().tenant, now_ms(), tenants)
             waiting = [readings[row] for row in mapped.waiting]
             await self.app.send_frame(READINGS, mapped.frame)
             await self.app.send_frame(COMMAND_EVENTS, audit)
@@ -106,22 +152,10 @@ class Ingest(Service):
 
     async def _dead_letter(self, arrivals: Sequence[Arrival], rejects: Sequence[Reject]) -> None:
         if rejects:
-            letters = dead_letters(arrivals, rejects, now_ms())
+            letters = of_messages(arrivals, rejects, now_ms())
             await self.app.send_frame(DEAD_LETTERS, letters, [None] * letters.height)
 
 
-def dead_letters(arrivals: Sequence[Arrival], rejects: Sequence[Reject], at_ms: int) -> pl.DataFrame:
-    """DeadLetter columns: the MQTT topic, no partition or offset, when it came, and the payload (of one too large, its beginning)."""
-    sources = [arrivals[reject.row] for reject in rejects]
-    return pl.DataFrame(
-        {
-            "reason": [str(reject.reason) for reject in rejects],
-            "detail": [reject.detail for reject in rejects],
-            "topic": [source.topic for source in sources],
-            "partition": -1,
-            "offset": -1,
-            "timestamp": at_ms,
-            "key": None,
-            "value": [source.payload[:MAX_PAYLOAD_BYTES] for source in sources],
-        }
-    )
+def _is_ours(topic: str) -> bool:
+    """Whether a message is not for the gate: a factory's, or about a command."""
+    return topic.startswith(DOMAIN) or is_answer(topic) or is_command(topic)

@@ -14,6 +14,7 @@ from faust.types import TP
 
 from schemas.catalog import Contract
 from streams import transport
+from streams.access import named, quiet
 
 if TYPE_CHECKING:
     from streams.assembly import App
@@ -37,8 +38,8 @@ class LogEnds:
     def connect(self, contracts: Iterable[Contract]) -> None:
         """Connect in the background; these will be asked for."""
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        self._asked = {TopicPartition(c.topic, number): latest for c in contracts for number in range(c.partitions)}
-        self._admin = AdminClient({"bootstrap.servers": self._servers, "log_level": 0, "reconnect.backoff.max.ms": 1000})
+        self._asked = {TopicPartition(named(c.topic), number): latest for c in contracts for number in range(c.partitions)}
+        self._admin = AdminClient({**quiet(self._servers), "reconnect.backoff.max.ms": 1000})
 
     def ask(self) -> bool:
         """Ask Kafka and wait; False where it does not answer for every partition in time, and nothing changes."""
@@ -75,7 +76,7 @@ def consumption(app: "App", ends: Mapping[TP, int]) -> list[Consumption]:
     if app.producer_only or not app.tables.actives_ready:
         return []
     consumer = cast(transport.Consumer, app.consumer)
-    topics = {contract.topic for contract in app.reads}
+    topics = {named(contract.topic) for contract in app.reads}
     unacknowledged = Counter(message.tp for message in consumer.unacked)
     rows = []
     for tp in sorted(consumer.assignment()):

@@ -31,7 +31,8 @@ class Seldom(logging.Filter):
 
 
 def quieten() -> None:
-    """Thin out what is repeated while Kafka is away, and leave out a line for each request to the registry."""
+    """Thin out what is repeated while Kafka is away, and leave out a line for each request to the registry or over CoAP."""
     for name in LOQUACIOUS:
         logging.getLogger(name).addFilter(Seldom())
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in ("httpx", "coap-server"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,31 +1,12 @@
 """What a worker says about itself: every metric with its meaning and what it is a symptom of."""
 
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
-Kind = Literal["counter", "gauge", "histogram"]
-
-
-class Metric(NamedTuple):
-    """One row of the catalogue. Labels take values from closed sets (partitions, topics, outcomes), never a device's id."""
-
-    name: str
-    kind: Kind
-    labels: tuple[str, ...]
-    meaning: str
-    symptom: str
-    buckets: tuple[float, ...] = ()
-    """Upper bounds of a histogram's buckets."""
-
-    @property
-    def help(self) -> str:
-        """The HELP text."""
-        return f"{self.meaning} {self.symptom}"
-
+from streams.gateway_metrics import GATEWAY
+from streams.metric import SECONDS, Metric
 
 _LANE: Final = ("domain", "partition")
 _TP: Final = ("topic", "partition")
-# From a tenth of a millisecond, a batch of a few records, to 10 s, where a session would end.
-_SECONDS: Final = (0.0001, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 CATALOGUE: Final = (
     Metric(
@@ -133,7 +114,7 @@ CATALOGUE: Final = (
         ("domain",),
         "Time a batch takes from bytes to alerts sent.",
         "Above 0.05 every other partition waits: a rule that is slow, or a flood of rejects.",
-        _SECONDS,
+        SECONDS,
     ),
     Metric(
         "headrace_checkpoint_seconds",
@@ -141,7 +122,7 @@ CATALOGUE: Final = (
         ("domain",),
         "Time a checkpoint takes from closing windows to acknowledging batches.",
         "Near or above 1, the time between two: Kafka is slow to take them, or the state has outgrown the worker.",
-        _SECONDS,
+        SECONDS,
     ),
     Metric(
         "headrace_checkpoint_bytes",
@@ -231,34 +212,18 @@ CATALOGUE: Final = (
         "Above 0.2: something holds the loop; at 60 the watchdog ends the worker.",
     ),
     Metric(
-        "headrace_gateway_messages_total",
-        "counter",
-        ("outcome",),
-        "Messages since the start, by what became of them: received = produced + rejected + answers + own commands + those in hand.",
-        "Rejected: devices that send what maps to nothing; see the dead letters.",
-    ),
-    Metric(
-        "headrace_commands_total",
-        "counter",
-        ("outcome",),
-        "Commands since the start, by what became of them (agents/gateway/commands.py): one that is dispatched is acknowledged, failed or "
-        "unanswered, too.",
-        "Expired: the gateway or the MQTT broker was away. Unaddressed: devices whose plant is not known. Unanswered: machines are off.",
-    ),
-    Metric(
-        "headrace_command_seconds",
-        "histogram",
-        ("domain",),
-        "Time from a measurement, by the machine's clock, to the MQTT broker having the command it called for.",
-        "Above 0.05: see headrace_batch_seconds and headrace_consumer_lag_records of the domain's worker, and the machines' clocks.",
-        _SECONDS,
-    ),
-    Metric(
         "headrace_warehouse_records_total",
         "counter",
         ("topic", "outcome"),
         "Records since the start by what became of them: received = stored + all rejected + those in hand.",
         "Stored standing still while received grows: ClickHouse is slow or away.",
+    ),
+    Metric(
+        "headrace_refined_messages_total",
+        "counter",
+        ("topic", "outcome"),
+        "Devices' messages since the start by what became of them: received = refined + repeated + all rejected.",
+        "A share of rejected that jumps: devices of a new make, or a mapping that says what they are not. Repeated: a gateway was killed.",
     ),
     Metric(
         "headrace_uplink_records_total",
@@ -273,7 +238,7 @@ CATALOGUE: Final = (
         ("topic",),
         "From the time a batch's oldest record was written in the plant until the centre confirmed the batch.",
         "Above 0.1 for more than what is caught up with: a slow way to the centre, or a plant whose processors are busy.",
-        buckets=_SECONDS,
+        buckets=SECONDS,
     ),
     Metric(
         "headrace_desk_alerts",
@@ -296,4 +261,5 @@ CATALOGUE: Final = (
         "1 where a check of `/ready` passes.",
         "0 names the dependency or the state that holds this worker up.",
     ),
+    *GATEWAY,
 )

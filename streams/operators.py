@@ -5,22 +5,31 @@ import socket
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import polars as pl
-from pydantic import BaseModel
 
+from agents.gateway.registration import Registration
 from agents.limits import Limits, refused
 from agents.reading import Domain
 from schemas.catalog import SENSORS, Contract
 from schemas.registry import Registry
 from schemas.wire import decode, encode
+from streams.access import named
 from streams.clock import now_ms
 from streams.producer import deliver
 from streams.reader import TopicReader
 from streams.settings import Settings, settings
 
 TIMEOUT_SECONDS: Final = 10
+
+
+class Row(Protocol):
+    """What an operator applies: a pydantic model that has a name."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    def model_dump(self, *, mode: str) -> dict[str, Any]: ...  # noqa: D102
 
 
 def latest(contract: Contract) -> pl.DataFrame:
@@ -45,21 +54,30 @@ def with_sensor_types(domain: Domain) -> Domain:
     return replace(domain, limits=Limits(domain.limits.sensors, [record for record in applied if not refused(record)]))
 
 
-async def apply(ours: Settings, contract: Contract, domain: str, rows: Sequence[BaseModel], **stamp: int) -> None:
-    """Write rows, each of which has a name, and `stamp`, by whom and when; return when Kafka has them.
+async def apply(ours: Settings, contract: Contract, domain: str, rows: Sequence[Row], **stamp: int) -> None:
+    """Write rows and `stamp`, by whom and when, each row keyed by domain and name; return when Kafka has them.
 
     Raises DeliveryFailed, RegistryDown.
     """
-    registry = Registry(ours.registry, ours.data / "schemas")
-    schema_id = registry.register(contract)
     key = cast(str, contract.key)
     said: dict[str, Any] = {"domain": domain, "applied_at": now_ms(), "applied_by": operator(), **stamp}
-    fields = [row.model_dump(mode="json") for row in rows]
-    records = pl.DataFrame([{key: f"{domain}/{row['name']}", **row, **said} for row in fields])
-    values: list[bytes | None] = [*encode(contract.codec, schema_id, records.select(list(contract.codec.columns or ())))]
-    await deliver(ours.kafka, contract.topic, records[key].cast(pl.Binary).to_list(), values, TIMEOUT_SECONDS)
+    records = pl.DataFrame([{key: f"{domain}/{row.name}", **row.model_dump(mode="json"), **said} for row in rows])
+    await write(ours, contract, records.select(list(contract.codec.columns or ())))
+
+
+async def write(ours: Settings, contract: Contract, records: pl.DataFrame) -> None:
+    """Write records, columns of the contract's schema; return when Kafka has them. Raises DeliveryFailed, RegistryDown."""
+    schema_id = Registry(ours.registry, ours.data / "schemas").register(contract)
+    values: list[bytes | None] = [*encode(contract.codec, schema_id, records)]
+    keys = records[cast(str, contract.key)].cast(pl.Binary).to_list()
+    await deliver(ours.kafka, named(contract.topic), keys, values, TIMEOUT_SECONDS)
 
 
 def operator() -> str:
     """Who runs this command: user and machine."""
     return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def device_record(device: Registration, by: str) -> dict[str, Any]:
+    """A device's record of the topic `devices`, as of now."""
+    return {"device_key": device.key, **device.model_dump(), "applied_at": now_ms(), "applied_by": by}

@@ -14,6 +14,7 @@ from faust.types.assignor import HostToPartitionMap
 from yarl import URL
 
 from schemas.catalog import Contract
+from streams.access import named
 from streams.settings import settings
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def partition_of(contract: Contract, key: str) -> int:
 
 def owner(app: "App", contract: Contract, key: str) -> URL | None:
     """Address of the worker that has the key's partition; None if it is this one. Raises `NoAnswer`."""
-    tp = TP(contract.topic, partition_of(contract, key))
+    tp = TP(named(contract.topic), partition_of(contract, key))
     if app.assignor.is_active(tp):
         return None
     for address, topics in _assignments(app).items():
@@ -65,7 +66,7 @@ def owner(app: "App", contract: Contract, key: str) -> URL | None:
 
 def others(app: "App", contract: Contract) -> list[URL]:
     """Addresses of the other workers that have partitions of the topic."""
-    having = {URL(address) for address, topics in _assignments(app).items() if topics.get(contract.topic)}
+    having = {URL(address) for address, topics in _assignments(app).items() if topics.get(named(contract.topic))}
     return sorted(having - {app.conf.canonical_url})
 
 

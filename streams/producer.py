@@ -6,9 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice, repeat
+from typing import Any, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as Librdkafka
+
+from streams.access import options
+from streams.consignment import Consignment, Header
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +67,7 @@ class Producer:
         """Connect in the background to `servers` (host:port, comma-separated). `delivery_seconds` 0: retry for as long as it takes."""
         self._librdkafka = Librdkafka(
             {
-                "bootstrap.servers": servers,
+                **options(servers),
                 "acks": "all",
                 "enable.idempotence": True,
                 "partitioner": "murmur2_random",  # Java's and Faust's; the default, CRC32, breaks co-partitioning
@@ -83,6 +87,7 @@ class Producer:
         self.queued: Counter[str] = Counter()
         """Records queued since the start, by topic."""
         self._epochs = [_Epoch(self._failed)]
+        self._consignments: list[Consignment] = []
         self._reported = asyncio.Event()
         self._heard_at = time.monotonic()
         self._collector: asyncio.Task[None] | None = None
@@ -90,7 +95,7 @@ class Producer:
     @property
     def outstanding(self) -> int:
         """Records queued and not yet reported on."""
-        return sum(epoch.outstanding for epoch in self._epochs)
+        return sum(epoch.outstanding for epoch in self._epochs) + sum(consignment.outstanding for consignment in self._consignments)
 
     @property
     def silent_seconds(self) -> float:
@@ -158,6 +163,30 @@ class Producer:
                 self.queued[topic] += 1
                 self._collect()
                 return delivered
+
+    async def consign(
+        self, topics: Sequence[str], keys: Sequence[bytes | None], values: Sequence[bytes], headers: Sequence[list[Header]]
+    ) -> Consignment:
+        """Queue records in order, each for a topic of its own; waits while the queue is full."""
+        consignment = Consignment()
+        self._consignments = [*(each for each in self._consignments if each.outstanding), consignment]
+        produce, report, queued = self._librdkafka.produce, consignment.report, 0
+        while queued < len(topics):
+            try:
+                for topic, key, value, header in islice(zip(topics, keys, values, headers, strict=True), queued, None):
+                    produce(topic, value, key, -1, report, None, 0, cast(Any, header))  # its stubs take no list of plain bytes
+                    queued += 1
+                    consignment.outstanding += 1
+            except BufferError:
+                self._collect()
+                await self._reported.wait()
+            except KafkaException as refusal:
+                consignment.refused[values[queued]] = refusal.args[0]
+                queued += 1
+        self.queued.update(topics)
+        self._collect()
+        consignment.close()
+        return consignment
 
     async def flush(self) -> None:
         """Wait until Kafka has reported on every record queued before this call; raises DeliveryFailed if any was ever not delivered."""

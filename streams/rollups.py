@@ -5,7 +5,6 @@ again what is read again after a crash.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime, time
 from typing import Any, Final, Literal
 
 from pydantic import Field
@@ -13,54 +12,28 @@ from pydantic import Field
 from agents.limits import Limits
 from streams.api import Question
 from streams.clickhouse import ClickHouse
-from streams.history import MOST_ROWS, SETTINGS, Span, rows_of, within
-
-HOUR_MS: Final = 3_600_000
-DAY_MS: Final = 24 * HOUR_MS
+from streams.spans import SETTINGS, Stepped, named, rows_of, step_of, within
 
 
-class Rollup(Span):
+class Rollup(Stepped):
     """How production lines and shifts have been."""
 
     by: Literal["line", "shift", "line,shift"] = Field(
         default="line,shift", description="What has rows of its own; lines of two plants are two."
     )
-    step: Literal["hour", "day", "all"] = Field(default="day", description="Of time, of which each has rows of its own.")
-    day_starts: time = Field(
-        default=time(0),
-        description="When a production day begins, UTC or with an offset. With the night shift, each night is of one day.",
-    )
     plant: str = Field(default="", max_length=200, description="Of this plant only.")
     line: str = Field(default="", max_length=200, description="Of this production line only (metadata.production_line).")
     shift: str = Field(default="", max_length=200, description="Of this shift only (metadata.shift).")
     sensor: str = Field(default="", max_length=200, description="Of this sensor type only.")
-    limit: int = Field(default=1000, ge=1, le=MOST_ROWS, description="Rows at most; `next` is where the rest begins.")
-    offset: int = Field(default=0, ge=0, le=10_000_000, description="Rows to leave out: `next` of the answer before.")
-
-    def steps(self) -> dict[str, int]:
-        """Parameters of a query: when any step begins, and how long it is, in milliseconds."""
-        bounds = self.bounds()
-        if self.step == "all":
-            return {"origin": bounds["since"], "step": max(1, bounds["until"] - bounds["since"])}
-        day = datetime.combine(datetime(1970, 1, 1, tzinfo=UTC), self.day_starts, self.day_starts.tzinfo or UTC)
-        return {"origin": int(day.timestamp() * 1000), "step": HOUR_MS if self.step == "hour" else DAY_MS}
 
 
 _GROUPS: Final = {"line": "plant, line, ", "shift": "shift, ", "line,shift": "plant, line, shift, "}
 _CRITICAL: Final = "transform(sensor_type, {types:Array(String)}, {criticals:Array(Float64)}, toFloat64(inf))"
-_STEP: Final = "{origin:Int64} + intDiv(toUnixTimestamp64Milli(%s) - {origin:Int64}, {step:Int64}) * {step:Int64} AS at"
-
-
-def _named(**columns: str) -> str:
-    """A condition: each column is as the parameter of that name, unless that is empty."""
-    return " AND ".join(f"({{{name}:String}} = '' OR {column} = {{{name}:String}})" for name, column in columns.items())
-
-
 _READINGS: Final = f"""
-SELECT {_STEP % "timestamp"}, plant, production_line AS line, shift, sensor_type AS sensor, count() AS number, sum(value) AS total,
+SELECT {step_of("timestamp")}, plant, production_line AS line, shift, sensor_type AS sensor, count() AS number, sum(value) AS total,
        toNullable(min(value)) AS lowest, toNullable(max(value)) AS highest, countIf(value > {_CRITICAL}) AS critical, 0 AS raised
 FROM readings FINAL
-WHERE {within("timestamp")} AND {_named(plant="plant", line="production_line", shift="shift", sensor="sensor_type")}
+WHERE {within("timestamp")} AND {named(plant="plant", line="production_line", shift="shift", sensor="sensor_type")}
 GROUP BY at, plant, line, shift, sensor
 """
 # An alert is of the line and shift its sensor's readings were of at that time. Those need not be FINAL: equal ones say the same.
@@ -74,11 +47,11 @@ WHERE {within("timestamp")} AND (device_id, sensor_type) IN (SELECT device_id, s
 GROUP BY device_id, sensor_type, plant, line, shift, toStartOfHour(timestamp)
 """
 _ALERTS: Final = f"""
-SELECT {_STEP % "raised_at"}, plant, line, shift, subject AS sensor, 0 AS number, 0 AS total, NULL AS lowest, NULL AS highest,
+SELECT {step_of("raised_at")}, plant, line, shift, subject AS sensor, 0 AS number, 0 AS total, NULL AS lowest, NULL AS highest,
        0 AS critical, uniqExact(alert_id) AS raised
 FROM ({_RAISED}) AS raised
 ASOF JOIN ({_POSTS}) AS posts ON (device_id, subject) = (posts.device_id, posts.sensor_type) AND raised_at >= posts.since
-WHERE {_named(plant="plant", line="line", shift="shift", sensor="subject")}
+WHERE {named(plant="plant", line="line", shift="shift", sensor="subject")}
 GROUP BY at, plant, line, shift, sensor
 """
 _ROLLUP: Final = f"""
@@ -97,18 +70,17 @@ def questions(clickhouse: ClickHouse, limits: Callable[[], Limits]) -> list[Ques
 
 def _of_lines(clickhouse: ClickHouse, limits: Callable[[], Limits]) -> Callable[[Rollup], dict[str, Any]]:
     def answer(asked: Rollup) -> dict[str, Any]:
-        which = {name: getattr(asked, name) for name in ("plant", "line", "shift", "sensor", "offset")}
+        which = {name: getattr(asked, name) for name in ("plant", "line", "shift", "sensor")}
         types = [sensor for sensor in limits().rows if not sensor["retired"]]
         critical = {"types": [sensor["name"] for sensor in types], "criticals": [sensor["critical"] for sensor in types]}
-        parameters = {**asked.bounds(), **asked.steps(), **which, **critical, "limit": asked.limit + 1}
+        parameters = {**asked.bounds(), **asked.steps(), **asked.rows(), **which, **critical}
         groups = _GROUPS[asked.by]
         rows = rows_of(clickhouse.query(_ROLLUP % (groups, groups, groups), parameters, SETTINGS))
-        more = len(rows) > asked.limit
         return {
             "start": asked.start,
             "end": asked.end,
             "rows": rows[: asked.limit],
-            "next": asked.offset + asked.limit if more else None,
+            "next": asked.next(rows),
         }
 
     return answer

@@ -25,15 +25,15 @@ logger = logging.getLogger(__name__)
 class Rulebook:
     """Keeps a watch's rules as the topic has them. What does not fit is logged and counted, and the rule before it stays."""
 
-    def __init__(self, app: App, watching: Watching) -> None:
-        """Run with `app`, before it reads anything else."""
+    def __init__(self, app: App, watching: Watching, page: str = "/rules") -> None:
+        """Run with `app`, before it reads anything else; `page` is where its rules are shown."""
         self.watching = watching
         self.builtin = watching.domain
         self.rules: dict[str, tuple[Row, Rule]] = {}
         self.refused = 0
         Following(app, RULES, self._take)
         app.metrics.sources.append(self._samples)
-        cast(Web, app.web).web_app.router.add_get("/rules", self.page)
+        cast(Web, app.web).web_app.router.add_get(page, self.page)
 
     def adopt(self, domain: Domain) -> None:
         """From now on apply the rules to another version of the domain; its columns are the same."""

@@ -1,14 +1,20 @@
 """Everything that differs between machines, read from the environment once (prefix `HEADRACE_`); nothing else reads it."""
 
 import os
+import re
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # A worker is scaled by processes. On columns of one batch Polars' own threads cost a tenth more CPU and gain no time (measured, two cores).
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
+
+ADDRESS: Final = r"^(\S+:\d{1,5})?$"
+TENANT: Final = re.compile("[a-z0-9][a-z0-9-]*")
+"""What tenants are called: in Kafka their names come first, then a dot."""
 
 
 class Settings(BaseSettings):
@@ -17,6 +23,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HEADRACE_")
 
     kafka: str = Field(default="127.0.0.1:19092", description="Kafka bootstrap servers, comma-separated host:port.")
+    kafka_user: str = Field(default="", description="Who this process is to Kafka (SASL, SCRAM-SHA-512); empty: nobody in particular.")
+    kafka_password: SecretStr = Field(default=SecretStr(""), description="That user's password.")
+    kafka_ca: str = Field(default="", description="PEM file of the authorities of Kafka's certificate; empty: plain text.")
     registry: str = Field(default="http://127.0.0.1:18081/apis/ccompat/v7", description="Schema registry, Confluent REST API.")
     centre: str = Field(default="", description="Kafka bootstrap servers of the centre a plant's uplink writes to.")
     centre_registry: str = Field(default="", description="Schema registry of that centre, Confluent REST API.")
@@ -25,7 +34,26 @@ class Settings(BaseSettings):
         default="", description="ClickHouse DSN, e.g. clickhouse://user:pass@host:8123/headrace; empty: the embedded engine."
     )
     data: Path = Field(default=Path(".headrace"), description="Folder of the local stack: logs, broker, registry, database, schema cache.")
-    tenant: str = Field(default="default", description="Whose devices these are; part of every alert's id.")
+    tenant: str = Field(
+        default="default",
+        pattern=f"^{TENANT.pattern}$",
+        description="Whose devices these are; part of every alert's id. Any but default has its name before its topics' and groups'.",
+    )
+    tenants: str = Field(
+        default="", pattern=f"^({TENANT.pattern}(,{TENANT.pattern})*)?$", description="Other tenants of the gateway, comma-separated."
+    )
+    unknown_devices: str = Field(
+        default="accept",
+        pattern=r"^(([a-zA-Z0-9._-]+=)?(accept|quarantine|reject)(,|$))*$",
+        description="What becomes of devices that nobody registered: accept, quarantine or reject; of a tenant's own: accept,acme=reject.",
+    )
+    silence_seconds: str = Field(
+        default="900",
+        pattern=r"^(([a-z0-9_-]+=)?\d{1,9}(,|$))*$",
+        description="How long a device may say nothing before it is silent; of a type's: 900,manhole_cover=86400.",
+    )
+    mqtt_topics: str = Field(default="#", min_length=1, description="MQTT topic filter the gateway subscribes to.")
+    spool_mb: int = Field(default=256, ge=1, description="Disk a tenant's messages may take on a gateway while Kafka is away, MiB.")
     web_bind: str = Field(default="127.0.0.1", description="Address the workers' web endpoints listen on.")
     advertise: str = Field(
         default="",
@@ -36,18 +64,34 @@ class Settings(BaseSettings):
         default=SecretStr(""), description="What all but /live asks for (Authorization: Bearer …) where web_bind is no loopback address."
     )
     desk: str = Field(default="http://127.0.0.1:6069", description="Where headrace alerts finds a desk worker.")
+    gateway: str = Field(default="http://127.0.0.1:6068", description="Where headrace command finds a gateway's web endpoint.")
     escalate_minutes: float = Field(
         default=0, ge=0, description="An alert that nobody acknowledged for so long goes one severity up; 0: never."
     )
+    gateway_http: str = Field(
+        default="", pattern=ADDRESS, description="Where the gateway takes messages over HTTP, host:port; empty: nowhere."
+    )
+    gateway_websocket: str = Field(default="", pattern=ADDRESS, description="The same over WebSocket.")
+    gateway_coap: str = Field(
+        default="",
+        pattern=ADDRESS,
+        description="The same over CoAP: UDP where only this machine reaches it; with a certificate, TLS over TCP on the next port.",
+    )
+    gateway_certificate: str = Field(default="", description="PEM file of the gateway's certificate: devices are spoken to over TLS only.")
+    gateway_key: str = Field(default="", description="PEM file of that certificate's key; empty: the certificate's holds it, too.")
+    gateway_client_ca: str = Field(default="", description="PEM file of the authorities whose certificates devices may come with.")
+    gateway_tenant_rate: float = Field(
+        default=10_000, ge=0, description="Messages a second a tenant may send over HTTP, WebSocket and CoAP each gateway; 0: no limit."
+    )
+    gateway_device_rate: float = Field(default=100, ge=0, description="The same of one device.")
     instance: str = Field(default="", description="Static group membership: a stable name of this worker; empty: dynamic membership.")
     broker_heap_mb: int = Field(default=512, ge=256, description="Java heap of the local stack's Kafka broker.")
     registry_heap_mb: int = Field(default=192, ge=96, description="Java heap of the local stack's schema registry.")
 
     def environment(self, **extra: str) -> dict[str, str]:
         """The environment of a child process that is to run with these settings: ours, each field's variable, and `extra`."""
-        fields = {f"HEADRACE_{name.upper()}": str(value) for name, value in self.model_dump(exclude={"web_token"}).items()}
-        fields["HEADRACE_WEB_TOKEN"] = self.web_token.get_secret_value()
-        return {**os.environ, **fields, **extra}
+        values = {name: value.get_secret_value() if isinstance(value, SecretStr) else str(value) for name, value in self}
+        return {**os.environ, **{f"HEADRACE_{name.upper()}": value for name, value in values.items()}, **extra}
 
 
 @cache

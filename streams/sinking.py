@@ -18,6 +18,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from agents.reading import Domain
 from schemas.catalog import Contract
 from schemas.rejects import Reason, Reject
+from streams.access import named
 from streams.assembly import App
 from streams.batches import Batch
 from streams.clickhouse import ClickHouse
@@ -40,7 +41,7 @@ class Sinking(Intake):
 
     def __init__(self, app: App, clickhouse: ClickHouse, contract: Contract, domain: Domain | None = None) -> None:
         """Run with `app`. What `domain` rejects of its source is not stored, and its own worker dead-letters it."""
-        super().__init__(app, contract, f"sink-{contract.sink}")
+        super().__init__(app, contract, f"sink-{contract.topic}")
         self._clickhouse = clickhouse
         self._domain = domain
         self._columns = [pl.col("row"), *columns(contract), *([pl.col("partition"), pl.col("offset")] if domain else [])]
@@ -131,7 +132,7 @@ class Sinking(Intake):
             before_sleep=self._note,
             reraise=True,
         )
-        name = token(self.contract.topic, pieces)
+        name = token(named(self.contract.topic), pieces)
         await retrying(asyncio.to_thread, self._clickhouse.insert, self.contract.sink, together(pieces), name)
         self.away.discard("clickhouse")
 

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 # The broker keeps a stopped gateway's messages for as long as Kafka keeps them, a week.
 SESSION_SECONDS: Final = 7 * 24 * 3600
+SHARED_BY: Final = "gateway"
+"""Name of the group of gateways."""
 # MQTT 5, section 3.14.2.1
 _TAKEN_OVER: Final = 0x8E
 # Mosquitto 2.0 takes a session over without a word: so many connections on end, each cut within this time, tell of it too.
@@ -28,7 +30,9 @@ BRIEF_SECONDS: Final = 5.0
 
 
 class Session:
-    """One subscription of one persistent session, shared with the other sessions of its group.
+    """One subscription of one persistent session, shared with the other sessions of its group where it has one.
+
+    Alone is safer: Mosquitto 2.0.11 forgets shared subscriptions when it restarts, and what devices publish until they are made again.
 
     What is not acknowledged when the link or this process breaks is sent again: at least once. The client id names the session: it
     stays the same over restarts, and no two processes share one, or they take the session from each other again and again.
@@ -37,7 +41,7 @@ class Session:
     """
 
     def __init__(self, url: str, client_id: str, topics: str, group: str, receive_maximum: int = 2000) -> None:
-        """Connect to nothing yet. `topics`: an MQTT topic filter; `group`: name of those who share its messages."""
+        """Connect to nothing yet. `topics`: an MQTT topic filter; `group`: name of those who share its messages; empty: nobody does."""
         self.client_id = client_id
         self._url = url
         self._topics = topics
@@ -86,7 +90,12 @@ class Session:
         v5 = protocol == MQTTv5
         clean_session = None if v5 else False
         self._client = client = BulkClient(
-            CallbackAPIVersion.VERSION2, self.client_id, protocol=protocol, clean_session=clean_session, on_batch=self._on_batch
+            CallbackAPIVersion.VERSION2,
+            self.client_id,
+            protocol=protocol,
+            clean_session=clean_session,
+            on_batch=self._on_batch,
+            most_open=2 * self._receive_maximum,
         )
         client.reconnect_delay_set(min_delay=1, max_delay=MOST_DELAY_SECONDS)
         client.on_connect = self._on_connect
@@ -112,7 +121,12 @@ class Session:
             # unacknowledged messages are sent again on the new connection
             self._arrived = [arrival for arrival in self._arrived if arrival.qos == 0]
         self._connected_at = time.monotonic()
-        client.subscribe(f"$share/{self._group}/{self._topics}" if client.protocol == MQTTv5 else self._topics, qos=1)
+        shared = f"$share/{self._group or SHARED_BY}/{self._topics}"
+        ours, other = (shared, self._topics) if self._group and client.protocol == MQTTv5 else (self._topics, shared)
+        if client.protocol == MQTTv5:
+            # the session may have the other one from before: every message would come twice
+            client.unsubscribe(other)
+        client.subscribe(ours, qos=2)
 
     def _on_disconnect(
         self, _client: Client, _userdata: object, _flags: DisconnectFlags, reason: ReasonCode, _properties: Properties | None

@@ -1,11 +1,11 @@
-"""`faust -A streams.warehouse worker`: every topic into its ClickHouse table, and answers to questions about what is there."""
+"""`faust -A streams.warehouse worker`: topics into their ClickHouse tables, and answers to questions about what is there."""
 
 from typing import Any
 
 from agents.domains import DOMAINS
 from agents.factory.domain import FACTORY
-from schemas.catalog import CONTRACTS
-from streams import api, history, rollups
+from schemas.catalog import STORED
+from streams import api, cityscape, history, rollups
 from streams.assembly import App, NotReady
 from streams.clickhouse import ClickHouse
 from streams.clickhouse_errors import CannotOpen, ClickHouseAway
@@ -19,7 +19,7 @@ app = App("warehouse", web_port=6067)
 clickhouse = ClickHouse(settings().clickhouse, settings().data / "clickhouse")
 
 judged = {domain.source.topic: domain for domain in DOMAINS.values()}
-sinks = {contract.topic: Sinking(app, clickhouse, contract, judged.get(contract.topic)) for contract in CONTRACTS.values()}
+sinks = {contract.topic: Sinking(app, clickhouse, contract, judged.get(contract.topic)) for contract in STORED}
 reach = Reach(app, clickhouse, [*sinks.values()])
 sensors = SensorTypes(app, DOMAINS.values(), lambda domain: sinks[domain.source.topic].adopt(domain))
 
@@ -43,5 +43,6 @@ api.mount(
     api.Question("/warehouse/counts", api.Nothing, "Rows by table, and the sinks' ledger.", counts),
     *history.questions(clickhouse),
     *rollups.questions(clickhouse, lambda: sensors.limits(FACTORY.name)),
+    *cityscape.questions(clickhouse),
 )
 app.on_worker_init.connect(_open)

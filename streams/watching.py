@@ -6,6 +6,7 @@ take ─▶ observe ─┬▶ commands, alerts, dead letters, late records ─�
 """
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
@@ -19,6 +20,7 @@ from agents.letters import dead_letters, late_records
 from agents.reading import Domain, Read, read
 from agents.watch import Observed, Watch
 from schemas.catalog import ALERTS, COMMANDS, DEAD_LETTERS, LATE, Contract
+from streams.access import named
 from streams.assembly import App
 from streams.batches import BATCH_TOPICS, Batch
 from streams.collector import of_watching
@@ -51,6 +53,9 @@ OVERHEAD_SECONDS: Final = 0.002
 
 Result = TypeVar("Result")
 
+# How long a thread may keep the interpreter from the others: a fold lets a batch wait for no more than that. Python's own is 5 ms.
+SWITCH_SECONDS: Final = 0.0005
+
 
 class Watching(Service):
     """Runs one `Watch` for each partition of a domain's topic that is assigned to this worker."""
@@ -72,6 +77,10 @@ class Watching(Service):
         app.waits.append(self._waits)
         app.on_partitions_revoked.connect(self._drop_lanes, weak=False)
         app.agent(app.batch_topic(domain.source), name=f"watch-{domain.name}")(self._consume)
+
+    async def on_start(self) -> None:
+        """From now on folds share the interpreter."""
+        sys.setswitchinterval(SWITCH_SECONDS)
 
     async def _consume(self, stream: Any) -> None:  # noqa: ANN401  # Faust's streams are not typed for raw channels
         arrived: list[EventT[Any]] = []
@@ -220,7 +229,7 @@ class Watching(Service):
     def _open_lanes(self) -> None:
         """Have a lane for every assigned partition: one without traffic may have windows that wait to be told of."""
         for tp in self.app.consumer.assignment():
-            if tp.topic == self.domain.source.topic:
+            if tp.topic == named(self.domain.source.topic):
                 self._lane(tp)
 
     async def checkpoint(self, lane: Lane) -> None:

@@ -34,6 +34,9 @@ class Windowing:
     """How far readings of one partition may be out of order before a window closes too early."""
     lateness_ms: int
     """How long after its pane's end a reading is still folded in."""
+    places: tuple[str, str] | None = None
+    """Fields of a reading's origin and of its position there, which only grows, where a topic is made of others: a redelivery is told
+    by these (`agents/replays.py`), and two readings of one time are two. None: it is told by its event time."""
 
     @property
     def patience_ms(self) -> int:
@@ -70,13 +73,15 @@ def fold(spec: Windowing, panes: Panes, readings: pl.DataFrame) -> Folded:
     """Fold readings in: a frame of the keys, `value`, `timestamp` and `pane`, in the order of the log.
 
     A duplicate repeats the event time of its key's newest reading in the pane, as a redelivery does; it is counted and left out.
+    Readings with places have no duplicates any more.
     """
     received = readings.height
     added = _aggregate(spec, readings)
-    newest = _newest(spec, panes, added)
-    if _may_repeat(spec, readings, added, newest):
-        readings = readings.filter(~_repeated(spec, readings, newest))
-        added = _aggregate(spec, readings)
+    if spec.places is None:
+        newest = _newest(spec, panes, added)
+        if _may_repeat(spec, readings, added, newest):
+            readings = readings.filter(~_repeated(spec, readings, newest))
+            added = _aggregate(spec, readings)
     changed = {}
     for (start,), part in added.drop("first_at").partition_by("pane", as_dict=True, include_key=False).items():
         merged = part
@@ -115,6 +120,16 @@ def pending(spec: Windowing, panes: Panes, watermark: int) -> pl.DataFrame:
     if not ends:
         return pl.DataFrame(schema=_result_schema(spec))
     return closed(spec, panes, watermark, max(ends), pl.DataFrame(schema={"pane": pl.Int64}))
+
+
+def mean_until(spec: Windowing, panes: Panes, end: int, length: int) -> pl.DataFrame:
+    """The window of `length` ms that ends at `end`: keys, `mean_<seconds>`, and how many panes of it have readings, `panes_<seconds>`."""
+    covered = [panes[start] for start in range(end - length, end, spec.pane_ms) if start in panes]
+    empty = pl.DataFrame(schema={**dict.fromkeys(spec.keys, pl.String), **aggregates.SCHEMA})
+    seconds = length // 1000
+    merged = pl.concat(covered or [empty]).group_by(*spec.keys).agg(*aggregates.merge(), pl.len().cast(pl.Int64).alias("panes"))
+    mean, _ = aggregates.result()
+    return merged.select(*spec.keys, mean.alias(f"mean_{seconds}"), pl.col("panes").alias(f"panes_{seconds}"))
 
 
 def expired(spec: Windowing, panes: Panes, watermark: int) -> list[int]:

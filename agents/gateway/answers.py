@@ -1,47 +1,84 @@
-"""What machines answer to commands, JSON over MQTT: rows of `command-events`, or a reject each."""
+"""What devices answer to commands, JSON: rows of `command-events`, or a reject each."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, Self
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
-from agents.gateway.commands import Outcome
+from agents.gateway.commands import CITY, DEVICES, Outcome
 from agents.gateway.readings import MAX_DETAIL, MAX_PAYLOAD_BYTES, Message
 from schemas.catalog import COMMAND_EVENTS
 from schemas.rejects import Reason, Reject
 
 ANSWERS: Final = "factory/+/+/command/ack"
-"""MQTT topic filter of all machines' answers."""
+"""MQTT topic filter of all machines' answers, which somebody waits for; those of the city's devices are followed in Kafka."""
 _PROBLEMS: Final = {"json_invalid": Reason.UNDECODABLE, "missing": Reason.NULL_FIELD}
 
 
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
+
+
 class Answer(BaseModel):
-    """What a machine says about a command."""
+    """What a device says about a command: that it has it (`delivered`), and later, or at once, what came of it (`ok`)."""
 
     model_config = ConfigDict(strict=True)
 
     command_id: str = Field(pattern=r"^[0-9a-f]{32}$")
-    ok: bool
+    ok: bool | None = None
+    delivered: bool = False
     detail: str = ""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.ok is None and not self.delivered:
+            raise PydanticCustomError("missing", "an answer says ok, or delivered")
+        return self
+
+    @property
+    def outcome(self) -> Outcome:
+        """What it makes of the command."""
+        if self.ok is None:
+            return Outcome.DELIVERED
+        return Outcome.ACKNOWLEDGED if self.ok else Outcome.FAILED
 
 
 def is_answer(topic: str) -> bool:
-    """Whether a message is a machine's answer."""
-    levels = topic.split("/")
-    return len(levels) == 5 and levels[3:] == ["command", "ack"] and all(levels)
+    """Whether a message is a device's answer."""
+    return _sender(topic) is not None
+
+
+def answering(topic: str) -> str | None:
+    """The device of the city whose answer a message is; None if it is none."""
+    sender = _sender(topic)
+    return sender[2] if sender and sender[0] == CITY else None
+
+
+def _sender(topic: str) -> tuple[str, str, str] | None:
+    """Domain, plant and device of a topic of answers."""
+    match topic.split("/"):
+        case [first, device, "command", "ack"] if first == DEVICES and device:
+            return CITY, "", device
+        case [domain, plant, device, "command", "ack"] if domain and plant and device:
+            return domain, plant, device
+    return None
 
 
 def answered(payload: bytes) -> str | None:
-    """The command that an answer is to; None if it is none."""
+    """The command that an answer says the end of; None if it does not."""
     try:
-        return Answer.model_validate_json(payload).command_id
+        answer = Answer.model_validate_json(payload)
     except ValidationError:
         return None
+    return None if answer.ok is None else answer.command_id
 
 
-def map_answers(messages: Sequence[Message], tenant: str, now_ms: int) -> tuple[pl.DataFrame, list[Reject]]:
-    """Read answers; total: every one is a row of the audit or a reject."""
+def map_answers(
+    messages: Sequence[Message], tenant: str, now_ms: int, tenants: Mapping[str, str] = _NONE
+) -> tuple[pl.DataFrame, list[Reject]]:
+    """Read answers by MQTT; total: every one is a row of the audit or a reject. `tenants`: of the city's devices that are another's."""
     rows, rejects = [], []
     for position, message in enumerate(messages):
         if len(message.payload) > MAX_PAYLOAD_BYTES:
@@ -55,7 +92,7 @@ def map_answers(messages: Sequence[Message], tenant: str, now_ms: int) -> tuple[
             reason = _PROBLEMS.get(first["type"], Reason.INCOMPATIBLE_SCHEMA)
             rejects.append(Reject(position, reason, f"{field}: {first['msg']}"[:MAX_DETAIL]))
             continue
-        domain, plant, device_id, *_ = message.topic.split("/")
-        outcome = Outcome.ACKNOWLEDGED if answer.ok else Outcome.FAILED
-        rows.append((answer.command_id, tenant, domain, plant, device_id, str(outcome), answer.detail[:MAX_DETAIL], now_ms))
+        domain, plant, device_id = _sender(message.topic) or ("", "", "")
+        whose = tenants.get(device_id, tenant) if domain == CITY else tenant
+        rows.append((answer.command_id, whose, domain, plant, device_id, str(answer.outcome), answer.detail[:MAX_DETAIL], now_ms))
     return pl.DataFrame(rows, schema=COMMAND_EVENTS.codec.columns, orient="row"), rejects

@@ -12,7 +12,8 @@ from schemas.catalog import READINGS
 from schemas.codec import Codec
 from schemas.rejects import Reason, Reject
 
-SUBSCRIPTION: Final = "factory/#"
+DOMAIN: Final = "factory/"
+"""What their MQTT topics begin with."""
 
 MAX_DETAIL: Final = 200
 """Characters of a reject's detail: it may quote a field of any size."""

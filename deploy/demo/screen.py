@@ -1,9 +1,11 @@
 """The demo's screen: what flows, how fast, how far behind, and the newest alerts."""
 
 from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from rich.columns import Columns
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -11,7 +13,19 @@ from rich.text import Text
 
 from agents.alerts import Status
 from deploy.demo.figures import Feed, Figures
-from schemas.catalog import ALERTS, COMMAND_EVENTS, COMMANDS, DEAD_LETTERS, LATE, READINGS, WINDOWS
+from schemas.catalog import (
+    ALERTS,
+    CITY_READINGS,
+    CITY_WINDOWS,
+    COMMAND_EVENTS,
+    COMMANDS,
+    DEAD_LETTERS,
+    DISTRICT_WINDOWS,
+    LATE,
+    MESSAGES,
+    READINGS,
+    WINDOWS,
+)
 
 BARS: Final = " ▁▂▃▄▅▆▇█"
 HISTORY: Final = 60
@@ -36,16 +50,15 @@ class Screen:
         before, self._before = self._before or figures, figures
         seconds = max(figures.at - before.at, 1e-9)
         self._rates.append((figures.ends[READINGS.topic] - before.ends[READINGS.topic]) / seconds)
-        table = Table("", "records", "per second", "behind", box=None, padding=(0, 2))
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for what, count, earlier, behind in _rows(figures, before):
-            table.add_row(what, f"{count:,}", f"{max(count - earlier, 0) / seconds:,.0f}", behind)
+        factory, city = (_table(rows(figures, before), seconds) for rows in (_rows, _city_rows))
         delays = feed.delay_ms(50), feed.delay_ms(99)
         latency = "" if None in delays else "measured → alert in Kafka  p50 {:.0f} ms  p99 {:.0f} ms".format(*delays)
         plot = Text(_sparkline(self._rates), style="cyan")
         return Group(
-            Panel(table, title="the line"), Panel(plot, title="readings per second"), Panel(_alerts(feed), title="newest alerts"), latency
+            Columns([Panel(factory, title="the factory"), Panel(city, title="the city")]),
+            Panel(plot, title="readings per second"),
+            Panel(_alerts(feed), title="newest alerts"),
+            latency,
         )
 
     def line(self, figures: Figures, feed: Feed) -> str:
@@ -55,8 +68,19 @@ class Screen:
         behind = ", ".join(f"{group} {lag}" for group, lag in figures.lag.items())
         return (
             f"{figures.ends[READINGS.topic]:,} readings, {rate:,.0f}/s; behind: {behind}; {figures.ends[WINDOWS.topic]:,} windows, "
-            f"{feed.changes['RAISED']} alerts raised, {figures.rows.get(READINGS.sink, 0):,} readings in ClickHouse"
+            f"{feed.changes['factory', 'RAISED']} alerts raised, {figures.rows.get(READINGS.sink, 0):,} readings in ClickHouse; "
+            f"city: {figures.messages:,} messages, {figures.ends[CITY_WINDOWS.topic]:,} windows, {feed.changes['city', 'RAISED']} alerts "
+            f"raised, {figures.devices.get('spooled', 0):,} spooled"
         )
+
+
+def _table(rows: Sequence[tuple[str, int, int, str]], seconds: float) -> Table:
+    table = Table("", "records", "per second", "behind", box=None, padding=(0, 2))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for what, count, earlier, behind in rows:
+        table.add_row(what, f"{count:,}", f"{max(count - earlier, 0) / seconds:,.0f}", behind)
+    return table
 
 
 def _rows(figures: Figures, before: Figures) -> list[tuple[str, int, int, str]]:
@@ -68,6 +92,15 @@ def _rows(figures: Figures, before: Figures) -> list[tuple[str, int, int, str]]:
     stored, had = sum(figures.rows.values()), sum(before.rows.values())
     rows.append(("rows in ClickHouse", stored, had, f"{figures.lag['warehouse']:,}"))
     return rows
+
+
+def _city_rows(figures: Figures, before: Figures) -> list[tuple[str, int, int, str]]:
+    outcomes = ("accepted", "delivered", "duplicate", "spooled")
+    rows = [(f"messages {outcome}", figures.devices.get(outcome, 0), before.devices.get(outcome, 0), "") for outcome in outcomes]
+    shown = [contract for contract in MESSAGES if figures.ends[contract.topic]] + [CITY_READINGS, CITY_WINDOWS, DISTRICT_WINDOWS]
+    rows += [(contract.topic, figures.ends[contract.topic], before.ends[contract.topic], "") for contract in shown]
+    watched, was = figures.measurements.get("received", 0), before.measurements.get("received", 0)
+    return [*rows, ("watched by the city worker", watched, was, f"{figures.lag['city']:,}")]
 
 
 def _alerts(feed: Feed) -> Table:

@@ -1,6 +1,7 @@
-"""The line's own processes, run as services of the local stack are: own log file, readiness asked for, stopped in order."""
+"""The lines' own processes, run as services of the local stack are: own log file, readiness asked for, stopped in order."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +12,19 @@ from deploy.embedded.service import Service
 from streams.settings import Settings
 
 HOST: Final = "127.0.0.1"
-PORTS: Final = {"factory": 6066, "warehouse": 6067, "desk": 6069, "gateway": 6068}
+PORTS: Final = {"factory": 6066, "city": 6071, "warehouse": 6067, "desk": 6069, "gateway": 6068}
 """Where each worker's web endpoints are, unless something else is there already."""
+CITY_TENANT: Final = "city"
+CITY_RATE: Final = 200
+"""Messages a second: two cores have a whole line to carry."""
+
+
+def with_listeners(ours: Settings) -> Settings:
+    """Settings by which the gateway takes messages over HTTP, WebSocket and CoAP, too: on free ports where they name none."""
+    fields = ("gateway_http", "gateway_websocket", "gateway_coap")
+    free = {field: f"{HOST}:{port}" for field, port in zip(fields, preflight.free_ports(len(fields)), strict=True)}
+    # nobody who knows these ports is to be held back but by them
+    return ours.model_copy(update={"gateway_device_rate": 0} | {field: getattr(ours, field) or free[field] for field in fields})
 
 
 class Worker(Service):
@@ -45,24 +57,33 @@ class Worker(Service):
 
 
 class Simulator(Service):
-    """`headrace simulate factory`, over MQTT; what was due is in `<data>/simulator/truth.jsonl` when it has stopped."""
+    """`headrace simulate <domain>`; what was due is in `<data>/<name>/truth` when it has stopped."""
 
-    name = "simulator"
-
-    def __init__(self, settings: Settings, devices: int) -> None:
+    def __init__(self, settings: Settings, name: str, domain: str, *options: str) -> None:
         data = settings.data.resolve()
         self.settings = settings.model_copy(update={"data": data})
-        self.folder = data / self.name
-        self.log = data / "logs" / f"{self.name}.log"
-        self.truth = self.folder / "truth.jsonl"
+        self.name = name  # type: ignore[misc]  # a class's in the services of the stack
+        self.folder = data / name
+        self.log = data / "logs" / f"{name}.log"
+        self.truth = self.folder / "truth"
         self.host, self.port = HOST, 0
         self.process = None
-        self._devices = devices
+        self._words = ["simulate", domain, *options, "--truth", str(self.truth)]
+
+    @classmethod
+    def of_factory(cls, settings: Settings, devices: int) -> "Simulator":
+        """Five plants, over MQTT."""
+        return cls(settings, "simulator", "factory", "--devices", str(devices))
+
+    @classmethod
+    def of_city(cls, settings: Settings, devices: int, protocols: Iterable[str]) -> "Simulator":
+        """A city on a network that sends some messages twice."""
+        options = {"devices": devices, "rate": CITY_RATE, "protocols": ",".join(protocols), "duplicates": 0.02, "tenant": CITY_TENANT}
+        return cls(settings, "city-simulator", "city", *(f"--{name}={value}" for name, value in options.items()))
 
     def command(self) -> list[str]:
         """The headrace command beside this Python."""
-        headrace = str(Path(sys.executable).with_name("headrace"))
-        return [headrace, "simulate", "factory", "--devices", str(self._devices), "--truth", str(self.truth)]
+        return [str(Path(sys.executable).with_name("headrace")), *self._words]
 
     def answers(self) -> bool:
         """Nobody asks it anything."""

@@ -1,6 +1,7 @@
 """Apache Kafka, one node that is broker and controller (KRaft)."""
 
 import base64
+import re
 import secrets
 import subprocess
 from functools import cached_property
@@ -14,6 +15,7 @@ from deploy.embedded.artifacts import fetch, pins
 from deploy.embedded.errors import StackError
 from deploy.embedded.java import JavaService
 from deploy.embedded.preflight import free_ports
+from streams.access import quiet
 
 CONTROLLER_PORTS: Final = range(30_000, 32_000)  # only the broker itself dials it: any free one, chosen at each start
 
@@ -29,8 +31,9 @@ LOGGING: Final = {
 PROPERTIES: Final = """\
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{port}
+listeners={protocol}://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners={protocol}://{host}:{port}
+inter.broker.listener.name={protocol}
 controller.listener.names=CONTROLLER
 controller.quorum.voters=1@{host}:{controller}
 log.dirs={folder}/log
@@ -67,9 +70,30 @@ log.segment.bytes=134217728
 log.retention.bytes=4294967296
 """
 
+SECURED: Final = """
+# who is not said to may nothing; the user of `headrace up` may everything, and is the broker itself, too
+listener.security.protocol.map=SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:{user}
+sasl.enabled.mechanisms=SCRAM-SHA-512
+sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512
+listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config=\\
+  org.apache.kafka.common.security.scram.ScramLoginModule required username="{user}" password="{password}";
+# the controller, who keeps the users, cannot look them up to let the broker in
+sasl.mechanism.controller.protocol=PLAIN
+listener.name.controller.sasl.enabled.mechanisms=PLAIN
+listener.name.controller.plain.sasl.jaas.config=\\
+  org.apache.kafka.common.security.plain.PlainLoginModule required username="{user}" password="{password}" user_{user}="{password}";
+"""
+# what needs no quotes in any of the places above
+PLAIN_WORD: Final = re.compile(r"[A-Za-z0-9_.~-]+")
+
 
 class Kafka(JavaService):
-    """The broker; clients reach it at the setting `kafka`. Topics are made by `deploy.topics`, never by use."""
+    """The broker; clients reach it at the setting `kafka`. Topics are made by `deploy.topics`, never by use.
+
+    Where the settings have a user it asks all who come who they are, and that user may everything.
+    """
 
     name: ClassVar[str] = "kafka"
 
@@ -93,9 +117,17 @@ class Kafka(JavaService):
         classes = ["-cp", ":".join(map(str, self.archives))]
         configuration = self.folder / "server.properties"
         (controller,) = free_ports(1, CONTROLLER_PORTS)
-        configuration.write_text(PROPERTIES.format(host=self.host, port=self.port, controller=controller, folder=self.folder))
+        protocol = "SASL_PLAINTEXT" if self._user else "PLAINTEXT"
+        properties = PROPERTIES.format(host=self.host, port=self.port, controller=controller, folder=self.folder, protocol=protocol)
+        configuration.touch(0o600)
+        configuration.write_text(properties + (self._secured() if self._user else ""))
+        known = self.folder / "user"
         if not (self.folder / "log" / "meta.properties").exists():
             self._format([*self.java(), *classes], configuration)
+            known.write_text(self._user)
+        elif self._user != (owner := known.read_text() if known.exists() else ""):
+            was = f"with HEADRACE_KAFKA_USER={owner}" if owner else "without HEADRACE_KAFKA_USER"
+            raise StackError(f"The data in {self.folder} was made {was}: start with that, or with another folder as HEADRACE_DATA.")
         heap = f"{self.heap_mb}m"
         return [*self.recording_java(), f"-Xms{heap}", f"-Xmx{heap}", *classes, "kafka.Kafka", str(configuration)]
 
@@ -104,9 +136,22 @@ class Kafka(JavaService):
         if not self.connects():
             return False
         try:
-            return bool(AdminClient({"bootstrap.servers": self.settings.kafka, "log_level": 0}).list_topics(timeout=2).brokers)
+            return bool(AdminClient(quiet(self.settings.kafka, self.settings)).list_topics(timeout=2).brokers)
         except KafkaException:
             return False
+
+    @property
+    def _user(self) -> str:
+        return self.settings.kafka_user
+
+    def _secured(self) -> str:
+        password = self.settings.kafka_password.get_secret_value()
+        if self.settings.kafka_ca or not (PLAIN_WORD.fullmatch(self._user) and PLAIN_WORD.fullmatch(password)):
+            raise StackError(
+                "The local stack's Kafka takes a HEADRACE_KAFKA_USER and HEADRACE_KAFKA_PASSWORD of letters, digits and . _ ~ -, "
+                "and no HEADRACE_KAFKA_CA: it listens on this machine only."
+            )
+        return SECURED.format(user=self._user, password=password)
 
     def _format(self, java: list[str], configuration: Path) -> None:
         # 16 bytes in base64; of its own, as an uplink tells plant and centre apart by it
@@ -121,6 +166,8 @@ class Kafka(JavaService):
             str(configuration),
             "--ignore-formatted",
         ]
+        if self._user:
+            format_ += ["--add-scram", f"SCRAM-SHA-512=[name={self._user},password={self.settings.kafka_password.get_secret_value()}]"]
         done = subprocess.run(format_, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
         if done.returncode:
             raise StackError(f"Cannot format {self.folder}/log:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")

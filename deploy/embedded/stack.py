@@ -18,6 +18,7 @@ from deploy.topics import TopicMismatchError, ensure_topics
 from schemas.catalog import CONTRACTS
 from schemas.registry import Registry as Client
 from schemas.registry import RegistryDown, SchemaRefused
+from streams.access import Refused
 from streams.settings import Settings
 
 ALL: Final = ("kafka", "registry", "mqtt")
@@ -92,13 +93,13 @@ class LocalStack:
             service.wait()
         try:
             self._provision()
-        except (TopicMismatchError, KafkaException, RegistryDown, SchemaRefused) as error:
+        except (TopicMismatchError, KafkaException, Refused, RegistryDown, SchemaRefused) as error:
             raise StackError(str(error)) from error
 
     def _provision(self) -> None:
         if self.kafka in self.services:
             self._report("creating topics")
-            ensure_topics(self.settings.kafka)
+            ensure_topics(self.settings.kafka, self.settings)
         if self.registry in self.services:
             self._report("registering schemas")
             client = Client(self.settings.registry, self.settings.data / "schemas")

@@ -60,10 +60,41 @@ LEDGER: Final = Board(
             ),
         ),
         Row(
+            "Devices' messages",
+            (
+                of("headrace_device_messages_total", "Messages by what became of them", by=("outcome",)),
+                of("headrace_spooled_messages", "Waiting on gateways' disks"),
+                of("headrace_spooled_bytes", "What they take"),
+                of("headrace_lower_qos_messages_total", "Of lower quality of service than agreed"),
+            ),
+        ),
+        Row(
+            "Devices",
+            (
+                of("headrace_devices", "Devices by how they are", by=("status",)),
+                of("headrace_unfit_devices_total", "Unfit records of devices"),
+            ),
+        ),
+        Row(
+            "At the gateway's door",
+            (
+                of("headrace_gateway_logins_total", "Logins", by=("outcome",)),
+                of("headrace_turned_away_messages_total", "Messages turned away"),
+                of("headrace_unfit_credentials_total", "Unfit credentials"),
+            ),
+        ),
+        Row(
             "Commands to machines",
             (
                 of("headrace_commands_total", "Commands"),
                 of("headrace_command_seconds", "From measurement to command", thresholds=above(warning=0.05)),
+            ),
+        ),
+        Row(
+            "Commands to the city",
+            (
+                of("headrace_city_commands_total", "Commands"),
+                of("headrace_waiting_commands", "Waiting for their device"),
             ),
         ),
         Row(

@@ -3,7 +3,8 @@
 import re
 from typing import Final
 
-from streams.metrics import CATALOGUE, Metric
+from streams.metric import Metric
+from streams.metrics import CATALOGUE
 
 RATE: Final = "$__rate_interval"
 """A range that Grafana chooses: four scrapes, or more where the dashboard shows long times."""

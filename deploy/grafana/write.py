@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Final
 
 from deploy.grafana.build import to_json
+from deploy.grafana.city import CITY
 from deploy.grafana.factory import FACTORY
 from deploy.grafana.ledger import LEDGER
 from deploy.grafana.transport import TRANSPORT
 from deploy.grafana.warehouse import WAREHOUSE
 
-BOARDS: Final = (FACTORY, TRANSPORT, WAREHOUSE, LEDGER)
+BOARDS: Final = (FACTORY, CITY, TRANSPORT, WAREHOUSE, LEDGER)
 FOLDER: Final = Path(__file__).with_name("dashboards")
 
 

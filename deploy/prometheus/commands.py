@@ -14,7 +14,7 @@ from streams.settings import settings
 def prometheus(port: int = typer.Option(19090, min=1, max=65535, help="Port on 127.0.0.1.")) -> None:
     """Run Prometheus over the workers of this machine, with the alert rules, until Ctrl-C.
 
-    It scrapes the ports that workers take by themselves (6066 to 6069, see deploy/prometheus/prometheus.yml) and keeps 15 days in the data
+    It scrapes the ports that workers take by themselves (6066 to 6071, see deploy/prometheus/prometheus.yml) and keeps 15 days in the data
     folder. Where Prometheus is not installed, Debian's package is fetched once (20 MB), without being root.
     """
     binary = program("prometheus")

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from deploy.simulate import kafka_sink, mqtt_sink
+from deploy.simulate.city.commands import city
 from deploy.simulate.delivery import Sink
 from deploy.simulate.faults import Faults
 from deploy.simulate.fleet import Wear, fleet
@@ -34,6 +35,9 @@ class To(StrEnum):
 @app.callback()
 def simulate() -> None:
     """Simulate the devices of a domain."""
+
+
+app.command()(city)
 
 
 @app.command()

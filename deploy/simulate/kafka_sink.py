@@ -10,6 +10,7 @@ from deploy.simulate.records import render
 from schemas.catalog import READINGS
 from schemas.rejects import Reason
 from schemas.wire import encode
+from streams.access import named
 from streams.producer import Producer
 
 REJECTED: Final[Mapping[str, Reason]] = {
@@ -63,7 +64,7 @@ class KafkaSink:
                 keys[row] = b"nobody"
             else:
                 values[row] = _SPOIL[fault](values[row] or b"")
-        await self._producer.send_batch(READINGS.topic, keys, values, timestamps=records["sent_at"].to_list())
+        await self._producer.send_batch(named(READINGS.topic), keys, values, timestamps=records["sent_at"].to_list())
 
     async def close(self) -> None:
         """Wait for Kafka; raises DeliveryFailed."""

@@ -19,9 +19,10 @@ from agents.letters import dead_letters, late_records
 from agents.watch import Watch
 from deploy.embedded.preflight import free_ports
 from deploy.embedded.processes import marks
-from schemas.catalog import ALERTS, CHANGELOGS, DEAD_LETTERS, LATE, READINGS, WINDOWS
+from schemas.catalog import ALERTS, CHANGELOGS, DEAD_LETTERS, LATE, READINGS, WINDOWS, in_kafka
 from schemas.registry import Registry
 from schemas.wire import decode, encode
+from streams.access import quiet
 from streams.batches import Batch
 
 CHANGELOG = next(iter(CHANGELOGS))
@@ -88,18 +89,21 @@ class Topics:
 
     def __init__(self, settings, group="factory"):
         self.settings = settings
-        self.consumer = Consumer({"bootstrap.servers": settings.kafka, "group.id": group, "enable.auto.commit": False, "log_level": 0})
+        group = in_kafka(settings.tenant, group)
+        self.consumer = Consumer({**quiet(settings.kafka, settings), "group.id": group, "enable.auto.commit": False})
 
     def close(self):
         self.consumer.close()
 
     def ends(self, topic=READINGS.topic):
+        topic = in_kafka(self.settings.tenant, topic)
         partitions = self.consumer.list_topics(topic, timeout=10).topics[topic].partitions
         return {p: self.consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions}
 
     @retry(retry=retry_if_exception(_moves), stop=stop_after_delay(PATIENCE), wait=wait_fixed(0.2), reraise=True)
     def committed(self, topic=READINGS.topic):
-        positions = self.consumer.committed([TopicPartition(topic, p) for p in self.ends(topic)], timeout=10)
+        name = in_kafka(self.settings.tenant, topic)
+        positions = self.consumer.committed([TopicPartition(name, p) for p in self.ends(topic)], timeout=10)
         return {p.partition: max(p.offset, 0) for p in positions}
 
     def wait_until_read(self, worker=None, topic=READINGS.topic, patience=PATIENCE):
@@ -113,8 +117,8 @@ class Topics:
 
     def read(self, topic):
         """Every record of a topic as batches, one per partition."""
-        batches = {}
-        for partition, end in self.ends(topic).items():
+        batches, ends, topic = {}, self.ends(topic), in_kafka(self.settings.tenant, topic)
+        for partition, end in ends.items():
             batch = batches[partition] = Batch(topic, partition)
             self.consumer.assign([TopicPartition(topic, partition, 0)])
             position = 0
@@ -248,11 +252,11 @@ def under_load(settings, *options):
 def produce(kafka, contract, frame, *, values=None, key=None):
     """Write a topic as its producers do."""
     schema_id = Registry(kafka.registry, kafka.data / "test-schemas").register(contract)
-    producer = Producer({"bootstrap.servers": kafka.kafka, "partitioner": "murmur2_random", "compression.type": "snappy", "log_level": 0})
+    producer = Producer({**quiet(kafka.kafka, kafka), "partitioner": "murmur2_random", "compression.type": "snappy"})
     keys = frame[key or contract.key].cast(pl.Binary).to_list()
-    failed = []
+    topic, failed = in_kafka(kafka.tenant, contract.topic), []
     for key_, value in zip(keys, values or encode(contract.codec, schema_id, frame), strict=True):
-        producer.produce(contract.topic, value, key_, on_delivery=lambda error, _: failed.append(error) if error else None)
+        producer.produce(topic, value, key_, on_delivery=lambda error, _: failed.append(error) if error else None)
         if len(producer) > 50_000:
             producer.poll(0.1)
     assert producer.flush(PATIENCE) == 0
@@ -263,8 +267,21 @@ def sample(contract, count, **fields):
     """Rows of a contract, told apart by their device, offset and event time."""
     now = int(time.time() * 1000)
     values = {pl.String: "x", pl.Binary: b"\x00\xff", pl.Float64: 0.5, pl.Boolean: False, pl.Int32: 60, pl.Int64: now}
-    row = {name: values.get(dtype) for name, dtype in contract.codec.columns.items()} | fields
-    own = {"device_id": "press-{}", "alert_id": "alert-{}", "rule_id": "rule-{}", "sensor_id": "sensor-{}"}
+
+    def of(dtype):
+        if isinstance(dtype, pl.Map):
+            return {"x": "x"}
+        return {field.name: of(field.dtype) for field in dtype.fields} if isinstance(dtype, pl.Struct) else values.get(dtype)
+
+    row = {name: of(dtype) for name, dtype in contract.codec.columns.items()} | fields
+    own = {
+        "device_id": "press-{}",
+        "alert_id": "alert-{}",
+        "rule_id": "rule-{}",
+        "sensor_id": "sensor-{}",
+        "message_id": "message-{}",
+        "mapping_id": "mapping-{}",
+    }
     table = [
         {name: own[name].format(n) if name in own else n if name == "offset" else value for name, value in row.items()}
         for n in range(count)

@@ -133,6 +133,13 @@ def allow(settings, topic, record_bytes):
     for altered in admin.incremental_alter_configs([resource]).values():
         altered.result()
 
+    def in_force():
+        (asked,) = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)]).values()
+        return asked.result()["max.message.bytes"].value == str(record_bytes)
+
+    # the controller says yes before the broker has heard of it
+    wait(in_force, lambda: f"{topic} takes no records of {record_bytes} bytes")
+
 
 def test_every_bad_record_becomes_a_dead_letter_and_the_good_ones_between_them_count(kafka, topics, schema_id, tmp_path):
     allow(kafka, READINGS.topic, 8 * MEGABYTE)

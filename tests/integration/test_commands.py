@@ -80,6 +80,7 @@ def command(plant, *, lasts=60.0, word="stop", **changes):
     alert = uuid4().hex
     row = {"command_id": command_id(alert, now, word), "tenant": "default", "domain": "factory", "plant": plant, "device_id": "press-1"}
     row |= {"command": word, "alert_id": alert, "rule": "stop-on-vibration", "issued_at": now, "expires_at": now + int(lasts * 1000)}
+    row |= {"parameters": "{}", "request_id": "", "asked_by": ""}
     return row | changes
 
 

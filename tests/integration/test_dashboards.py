@@ -21,7 +21,7 @@ from tests.integration.line import PATIENCE, Worker, simulate, wait
 
 FOLDER = Path(deploy.prometheus.__file__).parent
 FAULTS = "duplicates=0.02,disorder=0.02,late=0.01,garbage=0.02"
-WORKING = ("factory", "warehouse", "gateway", "desk")
+WORKING = ("factory", "warehouse", "gateway", "desk", "city")
 # What Grafana puts in their place: all values, and a range of many scrapes.
 VARIABLES = {"$worker": ".*", "$instance": ".*", "$domain": ".*", "$topic": ".*", "$__rate_interval": "1m"}
 
@@ -78,7 +78,7 @@ class Prometheus:
 def line(stack, tmp_path_factory):
     """The workers and their Prometheus, over two hours of readings at once and then some seconds of them from devices."""
     folder = tmp_path_factory.mktemp("dashboards")
-    settings = stack.settings.model_copy(update={"data": folder})
+    settings = stack.settings.model_copy(update={"data": folder, "gateway_http": f"127.0.0.1:{free_ports(1)[0]}"})
     with ExitStack() as running:
         workers = {name: running.enter_context(Worker(settings, folder, module=f"streams.{name}")) for name in WORKING}
         prometheus = running.enter_context(Prometheus(folder, settings, workers))

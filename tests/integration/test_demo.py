@@ -34,6 +34,7 @@ def test_a_demo_of_a_minute_shows_everything_and_a_second_start_keeps_the_data(s
     first, _ = process.communicate(timeout=2 * PATIENCE)
     assert process.returncode == 0, first
     assert "WRONG" not in first
+    assert re.search(r"city: [\d,]+ messages, acknowledged \{'coap': \d+, 'http': \d+, 'mqtt': \d+, 'websocket': \d+\}", first), first
     assert not processes.find(settings.data)
     process = demo(settings)
     lines = []

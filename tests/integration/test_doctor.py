@@ -1,5 +1,6 @@
 """`headrace doctor` with one thing or another broken on purpose."""
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -10,13 +11,32 @@ import httpx
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from agents.gateway.mapping import Row
 from deploy.embedded.mqtt import Amqtt
 from deploy.embedded.preflight import free_ports
 from deploy.embedded.stack import LocalStack, on_free_ports
 from deploy.topics import ensure_topics
-from schemas.catalog import CHANGELOGS, LATE
+from schemas.catalog import CHANGELOGS, LATE, MAPPINGS
+from streams.operators import apply
+from streams.producer import deliver
+from streams.topics import create_missing
 from tests.integration.line import PATIENCE
 
+CHECKS = [
+    "kafka",
+    "access",
+    "topics",
+    "registry",
+    "schemas",
+    "centre",
+    "mqtt",
+    "certificates",
+    "mapping",
+    "spool",
+    "clickhouse",
+    "clock",
+    "disk",
+]
 CHANGELOG = next(iter(CHANGELOGS))
 
 
@@ -42,7 +62,7 @@ def ill(found):
 def test_a_stack_that_runs_is_well(doctor):
     code, found, done = doctor()
     assert code == 0, done.stdout + done.stderr
-    assert {"kafka", "topics", "registry", "schemas", "centre", "mqtt", "clickhouse", "clock", "disk"} == found.keys()
+    assert set(CHECKS) == found.keys()
     assert {mark for mark, *_ in found.values()} == {"✓"}
 
 
@@ -54,10 +74,11 @@ def test_what_is_away_is_named_with_what_to_do_and_the_rest_is_still_looked_at(d
     assert ill(found) == {"kafka", "registry", "mqtt", "clickhouse"}
     for name in ill(found):
         assert f"HEADRACE_{name.upper()}" in found[name][2]
-    assert {name: found[name] for name in ("topics", "schemas", "clock")} == {
+    assert {name: found[name] for name in ("topics", "schemas", "clock", "mapping")} == {
         "topics": ("?", "not looked at without kafka", ""),
         "schemas": ("?", "not looked at without registry", ""),
         "clock": ("?", "not looked at without registry", ""),
+        "mapping": ("?", "not looked at without kafka and topics and registry", ""),
     }
     assert found["disk"][0] == "✓"
     assert "secret" not in done.stdout + done.stderr
@@ -146,3 +167,17 @@ def test_a_setting_that_cannot_be_is_named_by_its_variable(doctor):
     assert (code, done.stdout) == (1, "")
     assert done.stderr.startswith("HEADRACE_BROKER_HEAP_MB: ")
     assert "Traceback" not in done.stderr
+
+
+def test_what_no_row_of_the_mapping_matches_is_told_and_a_row_to_no_topic_is_ill(doctor, stack, tmp_path):
+    settings = stack.settings
+    create_missing(settings.kafka, ["iot.raw.strange"])
+    asyncio.run(deliver(settings.kafka, "iot.raw.strange", [b"k"] * 3, [b"v"] * 3, 30))
+    mark, finding, _ = doctor()[1]["mapping"]
+    assert (mark, "strange (3)" in finding) == ("✓", True)
+    row = Row(pattern="holes/+/x", topic="holes.raw", data_type="hole")
+    asyncio.run(apply(settings, MAPPINGS, "gateway", [row]))
+    mark, finding, remedy = doctor()[1]["mapping"]
+    assert (mark, "holes/+/x → holes.raw" in finding, "headrace map apply" in remedy) == ("✗", True, True)
+    asyncio.run(apply(settings, MAPPINGS, "gateway", [row.model_copy(update={"retired": True})]))
+    assert doctor()[1]["mapping"][0] == "✓"

@@ -30,7 +30,7 @@ async def test_nothing():
 @pytest.fixture
 def session(tmp_path):
     """Starts a test session of one endless test; gives it and its stack's folder, once that runs."""
-    (tmp_path / "conftest.py").write_text("from tests.integration.conftest import *\n")
+    (tmp_path / "conftest.py").write_text("from tests.conftest import *\n")
     (tmp_path / "test_endless.py").write_text(TESTS)
     started = []
 

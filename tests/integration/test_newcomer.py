@@ -65,13 +65,13 @@ def test_a_domain_added_by_its_page_has_windows_alerts_and_rows(reader, topics, 
     told = [orjson.loads(line) for line in reader.follow("docs/add-a-domain.md", "Add a domain").splitlines() if line.startswith("{")]
     raised, cleared, window = told
     assert [(alert["rule"], alert["status"], alert["value"]) for alert in (raised, cleared)] == [
-        ("unhealthy-air", "RAISED", 61.5),
-        ("unhealthy-air", "CLEARED", 20),
+        ("high-water", "RAISED", 561.5),
+        ("high-water", "CLEARED", 420),
     ]
-    assert (window["device_id"], window["count"], window["mean"]) == ("bridge-1", 1, 61.5)
+    assert (window["device_id"], window["count"], window["mean"]) == ("quay-1", 1, 561.5)
     with worker("streams.warehouse") as warehouse:
-        wait(lambda: answer(warehouse, "/warehouse/counts").get("rows", {}).get("air") == 2, warehouse.tail, worker=warehouse)
-        wait(lambda: answer(warehouse, "/warehouse/counts")["rows"]["air_windows"] >= 1, warehouse.tail, worker=warehouse)
+        wait(lambda: answer(warehouse, "/warehouse/counts").get("rows", {}).get("levels") == 2, warehouse.tail, worker=warehouse)
+        wait(lambda: answer(warehouse, "/warehouse/counts")["rows"]["level_windows"] >= 1, warehouse.tail, worker=warehouse)
 
 
 def test_a_sensor_type_and_rules_added_by_readme_are_judged_by(kafka, reader, topics, worker):

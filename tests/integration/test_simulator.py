@@ -11,11 +11,12 @@ from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
 from agents.gateway.readings import map_readings
+from bench.mqtt_load import packed
 from schemas.catalog import READINGS
 from schemas.registry import Registry
 from schemas.rejects import Reason
 from schemas.wire import decode
-from streams.bulk_mqtt import Arrival, packed
+from streams.bulk_mqtt import Arrival
 from streams.mqtt import connect
 
 # What a worker rejects before it looks at the readings themselves, and what the gateway does.

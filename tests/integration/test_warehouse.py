@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from bench.jobs import WAREHOUSE, fresh
 from deploy.embedded.preflight import free_ports
-from schemas.catalog import ALERTS, CONTRACTS, DEAD_LETTERS, READINGS, WINDOWS
+from schemas.catalog import ALERTS, CITY_READINGS, DEAD_LETTERS, READINGS, STORED, WINDOWS
 from schemas.rejects import Reason
 from streams.clickhouse import ClickHouse
 from tests.integration import clickhouse_server
@@ -74,8 +74,8 @@ def worker(settings):
 def finish(settings, topics, running=None):
     """Let a worker read to the end, and stop it as an operator does."""
     with running or worker(settings) as running:
-        for topic in CONTRACTS:
-            topics.wait_until_read(running, topic)
+        for contract in STORED:
+            topics.wait_until_read(running, contract.topic)
         assert running.stop() == 0, running.tail()
 
 
@@ -126,12 +126,13 @@ def clickhouse_ready(running):
 def test_rows_of_all_topics_are_stored_and_counted_and_acknowledged(kafka, settings, topics):
     load = readings(5_000)
     produce(kafka, READINGS, load)
-    others = [(contract, contract.key or "detail") for contract in CONTRACTS.values() if contract is not READINGS]
+    others = [(contract, contract.key or "detail") for contract in STORED if contract is not READINGS]
     for contract, key in others:
-        produce(kafka, contract, sample(contract, 30), key=key)
+        known = {"sensor_type": "pm25"} if contract is CITY_READINGS else {}
+        produce(kafka, contract, sample(contract, 30, **known), key=key)
     with worker(settings) as running:
-        for topic in CONTRACTS:
-            topics.wait_until_read(running, topic)
+        for contract in STORED:
+            topics.wait_until_read(running, contract.topic)
         wait(lambda: ask(running, "/ready")[0] == 200, lambda: f"not ready: {ask(running, '/ready')}", worker=running)
         _, counts = ask(running, "/warehouse/counts")
         history = ask(running, "/api/history?device=press-0&sensor=temperature&step_seconds=3600")
@@ -144,7 +145,8 @@ def test_rows_of_all_topics_are_stored_and_counted_and_acknowledged(kafka, setti
     assert (trace[0], len(trace[1]["readings"]), trace[1]["next"], trace[1]["shifts"]) == (200, 7, 7, ["early"])
     assert wrong[0] == 400
     assert [problem["field"] for problem in wrong[1]["problems"]] == ["sensor", "step_seconds"]
-    assert {"/api/history", "/api/traceability", "/api/rollups", "/warehouse/counts"} == described["paths"].keys()
+    of_city = {f"/api/city/{name}" for name in ("history", "districts", "lights", "parking", "messages")}
+    assert {"/api/history", "/api/traceability", "/api/rollups", "/warehouse/counts", *of_city} == described["paths"].keys()
     assert counts["rows"] == {READINGS.sink: 5_000, **{contract.sink: 30 for contract, _ in others}}
     assert counts["ledger"][READINGS.topic] == {"received": 5_000, "stored": 5_000}
     assert_stored(settings, load)
@@ -163,9 +165,7 @@ def test_what_is_repeated_and_what_is_read_again_is_one_row(kafka, settings, top
     produce(kafka, ALERTS, pl.concat([alerts, alerts]))
     finish(settings, topics)
     first = rows(settings, "readings")
-    topics.consumer.commit(
-        offsets=[TopicPartition(c.topic, p, 0) for c in CONTRACTS.values() for p in range(c.partitions)], asynchronous=False
-    )
+    topics.consumer.commit(offsets=[TopicPartition(c.topic, p, 0) for c in STORED for p in range(c.partitions)], asynchronous=False)
     finish(settings, topics)
     assert_stored(settings, load)
     assert rows(settings, "readings").equals(first)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.commands import command_id
-from agents.gateway.answers import answered, is_answer, map_answers
+from agents.gateway.answers import answered, answering, is_answer, map_answers
 from agents.gateway.commands import Outcome, event, is_command, payload_of, topic_of
 from agents.gateway.readings import MAX_DETAIL, MAX_PAYLOAD_BYTES
 from schemas.catalog import COMMAND_EVENTS
@@ -85,3 +85,34 @@ def test_every_message_is_a_row_or_a_reject(payloads):
     found, rejects = mapped(*payloads)
     assert found.height + len(rejects) == len(payloads)
     assert found.height == sum(answered(payload) == ID for payload in payloads)
+
+
+# -- devices of the city
+
+LAMP = COMMAND | {"domain": "city", "plant": "", "device_id": "lamp-1", "parameters": '{"brightness": 80}'}
+
+
+def test_a_device_of_the_city_is_told_by_a_topic_of_its_own_and_with_parameters():
+    assert topic_of(LAMP) == "devices/lamp-1/command"
+    assert orjson.loads(payload_of(LAMP))["parameters"] == {"brightness": 80}
+    assert topic_of(LAMP | {"device_id": "a/b"}) is None
+
+
+def test_commands_to_the_city_and_its_answers_are_told_from_messages():
+    assert is_command("devices/lamp-1/command")
+    assert is_answer("devices/lamp-1/command/ack")
+    assert answering("devices/lamp-1/command/ack") == "lamp-1"
+    assert answering(f"{TOPIC}/ack") is None
+    for other in ("devices//command", "devices/a/b/command", "devices/a/status", "devices/a/command/x", "lights/a/command"):
+        assert not is_command(other)
+        assert not is_answer(other)
+
+
+def test_a_device_says_first_that_it_has_a_command_and_then_what_came_of_it():
+    said = [{"delivered": True}, {"ok": True}, {"ok": False}, {"delivered": True, "ok": True}]
+    messages = [SimpleNamespace(topic="devices/b_lamp/command/ack", payload=orjson.dumps({"command_id": ID} | answer)) for answer in said]
+    found, rejects = map_answers(messages, "acme", NOW, {"b_lamp": "b"})
+    assert rejects == []
+    assert found["status"].to_list() == ["DELIVERED", "ACKNOWLEDGED", "FAILED", "ACKNOWLEDGED"]
+    assert set(found.select("tenant", "domain", "plant", "device_id").rows()) == {("b", "city", "", "b_lamp")}
+    assert [answered(message.payload) for message in messages] == [None, ID, ID, ID]

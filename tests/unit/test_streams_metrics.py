@@ -22,6 +22,9 @@ UNITS = {
     "commands",
     "rules",
     "alerts",
+    "devices",
+    "logins",
+    "credentials",
 }
 
 
@@ -50,6 +53,11 @@ def test_labels_are_of_bounded_sets():
         "rule",
         "state",
         "severity",
+        "tenant",
+        "status",
+        "kind",
+        "protocol",
+        "reason",
     }
 
 

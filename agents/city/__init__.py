@@ -1,0 +1,1 @@
+"""The city: what its street lights, stations, parking places, manholes and cameras measure."""

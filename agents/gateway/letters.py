@@ -1,0 +1,42 @@
+"""What a gateway writes about what it cannot pass on: DeadLetter columns, which have no partition or offset, as it came from no log."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from agents.gateway.message import Message
+from agents.gateway.readings import MAX_PAYLOAD_BYTES
+from schemas.catalog import DEAD_LETTERS
+from schemas.rejects import Reason, Reject
+
+
+def of_messages(messages: Sequence[Message], rejects: Sequence[Reject], at_ms: int) -> pl.DataFrame:
+    """A row for each reject: the topic its device published to, when it came, and the payload."""
+    sources = [messages[reject.row] for reject in rejects]
+    reasons, details = [reject.reason for reject in rejects], [reject.detail for reject in rejects]
+    topics, payloads = [source.topic for source in sources], [source.payload for source in sources]
+    return letters(reasons, details, topics, [None] * len(sources), payloads, at_ms)
+
+
+def letters(
+    reasons: Sequence[Reason],
+    details: Sequence[str],
+    topics: Sequence[str],
+    keys: Sequence[bytes | None],
+    values: Sequence[bytes],
+    at_ms: int,
+) -> pl.DataFrame:
+    """A row for each; of a value that is too large, its beginning."""
+    return pl.DataFrame(
+        {
+            "reason": [str(reason) for reason in reasons],
+            "detail": details,
+            "topic": topics,
+            "partition": -1,
+            "offset": -1,
+            "timestamp": at_ms,
+            "key": keys,
+            "value": [value[:MAX_PAYLOAD_BYTES] for value in values],
+        },
+        schema_overrides=dict(DEAD_LETTERS.codec.columns or {}),
+    )

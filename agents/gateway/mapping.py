@@ -1,0 +1,206 @@
+"""Where a message goes: rows of MQTT patterns and Kafka topics, those of the code and those that operators apply while messages flow."""
+
+import re
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+from typing import Any, Final, NamedTuple
+
+from paho.mqtt.matcher import MQTTMatcher
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from agents.gateway.layout import Layout
+from agents.gateway.sparkplug import NAMESPACE
+from agents.rowfile import Unfit
+from agents.sieve import LONGEST_DEVICE_ID
+from schemas.catalog import PRESENCE
+from schemas.codec import Codec
+from schemas.protobuf_schema import message_type
+
+RAW: Final = "raw"
+"""The data type of what could not be decoded."""
+# Each is a file and some memory at every broker; names come from devices.
+MOST_PREFIXES: Final = 50
+_PLACE: Final = re.compile(r"\{(\d+)\}")
+_ILLEGAL: Final = re.compile(r"[^a-zA-Z0-9._-]")
+# Kafka takes 249; the rest is room for a tenant's name.
+_TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,180}")
+
+
+class Priority(IntEnum):
+    """How much a message matters: the spool gives CRITICAL ones out first. Numbers: requirement document, case 2."""
+
+    LOW = 1
+    NORMAL = 2
+    HIGH = 3
+    CRITICAL = 4
+
+
+class Row(BaseModel):
+    """One row of the mapping, in a file and in the topic `mappings`. `{1}` stands for what the pattern's first wildcard matched."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pattern: str = Field(min_length=1, max_length=1000)
+    """MQTT topic filter; of several that match, the one that says more of its first levels counts."""
+    topic: str
+    """Kafka topic; may have places."""
+    data_type: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,60}$")
+    device: str = "{1}"
+    tenant: str = ""
+    """Empty: the sender's, or the one that the device's name begins with."""
+    priority: str = Field(default="NORMAL", pattern="^(LOW|NORMAL|HIGH|CRITICAL)$")
+    qos: int = Field(default=1, ge=0, le=2)
+    """What devices are to publish with at least; a message of less is taken, and counted."""
+    layout: str = ""
+    """Of a binary payload, see agents/gateway/layout.py; empty: the content type says what it is, JSON unless there is one."""
+    record: str = ""
+    """Avro schema of the payload's record, with a `field_number` for each field: what its Protobuf message is made of."""
+    retired: bool = False
+
+    @property
+    def name(self) -> str:
+        """What a row is known by."""
+        return self.pattern
+
+    @field_validator("pattern")
+    @classmethod
+    def _is_filter(cls, pattern: str) -> str:
+        levels = pattern.split("/")
+        if any(("+" in level or "#" in level) and len(level) > 1 for level in levels) or "#" in levels[:-1] or "\0" in pattern:
+            raise ValueError("+ and # stand for whole levels, and # for the last ones")
+        return pattern
+
+    @field_validator("layout")
+    @classmethod
+    def _is_layout(cls, layout: str) -> str:
+        if layout:
+            Layout(layout)
+        return layout
+
+    @field_validator("record")
+    @classmethod
+    def _is_record(cls, record: str) -> str:
+        if record:
+            codec = Codec(record)
+            if codec.defect is not None:
+                raise ValueError(codec.defect)
+            message_type(codec)
+        return record
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Row":
+        wildcards = sum(level in ("+", "#") for level in self.pattern.split("/"))
+        for template in (self.topic, self.device, self.tenant):
+            for place in _PLACE.findall(template):
+                if not 1 <= int(place) <= wildcards:
+                    raise ValueError(f"{template!r} has {{{place}}}, and the pattern {wildcards} wildcards")
+        if not _TOPIC.fullmatch(_PLACE.sub("x", self.topic)):
+            raise ValueError(f"{self.topic!r} cannot be the name of a Kafka topic: letters, digits, '.', '_' and '-', at most 180")
+        return self
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Row":
+        """The row of a record of the topic. Raises pydantic's ValidationError."""
+        return cls.model_validate({name: record[name] for name in cls.model_fields})
+
+
+DEFAULT: Final = (
+    # Requirement document, case 2 (ProtocolTransformer.TOPIC_MAPPING), and the city's other devices in its way.
+    Row(pattern="sensors/+/temperature", topic="env.temperature.raw", data_type="environment"),
+    Row(pattern="sensors/+/humidity", topic="env.humidity.raw", data_type="environment"),
+    Row(pattern="sensors/+/air", topic="env.air.raw", data_type="environment"),
+    Row(pattern="sensors/+/noise", topic="env.noise.raw", data_type="environment"),
+    Row(pattern="lights/+/status", topic="lighting.status.raw", data_type="lighting"),
+    Row(pattern="parking/+/occupancy", topic="parking.occupancy.raw", data_type="parking"),
+    Row(pattern="manhole/+/alarm", topic="infrastructure.manhole.alert", data_type="manhole", priority="CRITICAL", qos=2),
+    Row(pattern="traffic/+/flow", topic="traffic.flow.raw", data_type="traffic"),
+    # What tells of a device alone, see agents/gateway/presence.py.
+    Row(pattern="devices/+/heartbeat", topic=PRESENCE.topic, data_type="heartbeat"),
+    Row(pattern="devices/+/presence", topic=PRESENCE.topic, data_type="presence"),
+    # Sparkplug B: group, message type, edge node, device.
+    Row(pattern=f"{NAMESPACE}/+/+/+", topic="iot.sparkplug.raw", data_type="sparkplug", device="{3}"),
+    Row(pattern=f"{NAMESPACE}/+/+/+/+", topic="iot.sparkplug.raw", data_type="sparkplug", device="{4}"),
+)
+
+
+class Target(NamedTuple):
+    """Where the messages of one MQTT topic go."""
+
+    topic: str
+    """Kafka topic, without the tenant's prefix."""
+    device_id: str
+    tenant: str
+    """Empty: not for the mapping to say."""
+    data_type: str
+    priority: str
+    layout: Layout | None
+    record: Codec | None
+    pattern: str
+    """Of the row; empty: none matched."""
+    qos: int
+    sparkplug: bool
+    """Whether the MQTT topic says that the payload is Sparkplug B."""
+
+
+class Routes:
+    """The rows in force."""
+
+    def __init__(self, rows: Iterable[Row] = DEFAULT) -> None:
+        """Of two rows of one pattern the later counts."""
+        self.rows = {row.pattern: row for row in rows}
+        self._matcher = MQTTMatcher()  # type: ignore[no-untyped-call]
+        for row in self.rows.values():
+            if not row.retired:
+                self._matcher[row.pattern] = row
+        self._prefixes: set[str] = set()
+
+    def target(self, topic: str) -> Target:
+        """Where a message published to `topic` goes. Raises Unfit if there is no place for it."""
+        if not _is_text(topic):
+            raise Unfit("topic", f"{topic[:200]!a} is no text")
+        rows: list[Row] = sorted(self._matcher.iter_match(topic), key=_precision)  # type: ignore[no-untyped-call]
+        target = _by_row(rows[0], topic) if rows else self._by_prefix(topic)
+        if not 1 <= len(target.device_id.encode()) <= LONGEST_DEVICE_ID:
+            raise Unfit("device", f"{topic[:200]!r} names a device of {len(target.device_id.encode())} bytes, not 1 to {LONGEST_DEVICE_ID}")
+        return target
+
+    def _by_prefix(self, topic: str) -> Target:
+        """Of what no row names: `iot.raw.<prefix>`, the prefix being what the device's name has before its first `_`."""
+        levels = topic.split("/")
+        device = levels[1] if len(levels) > 1 and levels[1] else levels[0]
+        prefix = _ILLEGAL.sub("-", device.partition("_")[0])[:60]
+        if prefix not in self._prefixes and len(self._prefixes) >= MOST_PREFIXES:
+            prefix = "others"
+        self._prefixes.add(prefix)
+        return Target(f"iot.raw.{prefix}", device, "", "unmapped", "NORMAL", None, None, "", 0, topic.startswith(f"{NAMESPACE}/"))
+
+
+def _is_text(topic: str) -> bool:
+    """Whether UTF-8 has it: what some protocols' libraries make of other bytes is no text."""
+    try:
+        topic.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _precision(row: Row) -> list[int]:
+    return [{"+": 1, "#": 2}.get(level, 0) for level in row.pattern.split("/")]
+
+
+def _by_row(row: Row, topic: str) -> Target:
+    found = _wild(row.pattern.split("/"), topic.split("/"))
+
+    def filled(template: str) -> str:
+        return _PLACE.sub(lambda place: found[int(place[1]) - 1], template)
+
+    kafka = _ILLEGAL.sub("-", filled(row.topic))
+    layout = Layout(row.layout) if row.layout else None
+    record = Codec(row.record) if row.record else None
+    named = topic.startswith(f"{NAMESPACE}/")
+    return Target(kafka, filled(row.device), filled(row.tenant), row.data_type, row.priority, layout, record, row.pattern, row.qos, named)
+
+
+def _wild(pattern: list[str], levels: list[str]) -> list[str]:
+    """What each wildcard stands for."""
+    return ["/".join(levels[at:]) if level == "#" else levels[at] for at, level in enumerate(pattern) if level in ("+", "#")]

@@ -1,0 +1,87 @@
+"""What a gateway is and knows, and so where the messages of a topic go."""
+
+from collections.abc import Mapping, Set
+from typing import Final, NamedTuple
+
+from agents.gateway.fleet import Fleet
+from agents.gateway.mapping import Priority, Routes, Target
+from agents.gateway.presence import SIGNALS, Presence, Signal
+from agents.gateway.sparkplug import Sparkplug
+from schemas.catalog import QUARANTINE, in_kafka
+from schemas.codec import Codec
+
+Header = tuple[str, bytes]
+_REMEMBERED: Final = 200_000
+_TYPES: Final = {
+    "environment": "environment_sensor",
+    "lighting": "street_light",
+    "parking": "parking_sensor",
+    "manhole": "manhole_cover",
+    "traffic": "traffic_camera",
+}
+"""Device type by the data type of its messages (requirement document, case 2); of any other both are one."""
+
+
+class Address(NamedTuple):
+    """Where the messages go that are published to one topic by one tenant's devices."""
+
+    target: Target
+    tenant: str
+    topic: str
+    """Kafka's, with the name of the tenant."""
+    key: bytes
+    headers: list[Header]
+    urgent: bool
+    device: Presence
+    """Kept up to date as messages come."""
+    signal: Signal | None
+    """Of what tells of the device alone."""
+
+
+class Place:
+    """One gateway."""
+
+    def __init__(self, node: str, run: str, tenant: str, tenants: Set[str] = frozenset(), fleet: Fleet | None = None) -> None:
+        """`run`: of this start of it, no two are the same. `tenant`: whose messages are that no other of `tenants` claims."""
+        self.node, self.run, self.tenant, self.tenants = node, run, tenant, tenants
+        self.fleet = fleet or Fleet(node)
+        self.routes = Routes()
+        self.writers: Mapping[int, Codec] = {}
+        self.sparkplug = Sparkplug()
+        self.taken = 0
+        """Messages so far: with node and run it names those that name themselves by nothing."""
+        self._addresses: dict[tuple[str, str], Address] = {}
+
+    def adopt(self, routes: Routes) -> None:
+        """Map by other rows from now on."""
+        self.routes = routes
+        self._addresses.clear()
+
+    def address(self, topic: str, proven: str) -> Address:
+        """Where a message goes; `proven`: the tenant its sender is of, empty where it did not have to say. Raises Unfit."""
+        found = self._addresses.get((topic, proven))
+        if found is None:
+            if len(self._addresses) >= _REMEMBERED:
+                self._addresses.clear()
+            found = self._addresses[topic, proven] = self._find(topic, proven)
+        return found
+
+    def aside(self, address: Address) -> Address:
+        """Where the messages of that address go while nobody vouches for the device."""
+        return address._replace(topic=in_kafka(address.tenant, QUARANTINE.topic), urgent=False)
+
+    def tenant_of(self, device_id: str) -> str:
+        """Whose a device is by its name, TENANT_TYPE_NUMBER; the gateway's own unless it says so."""
+        prefix = device_id.partition("_")[0]
+        return prefix if prefix in self.tenants else self.tenant
+
+    def _find(self, topic: str, proven: str) -> Address:
+        """As the sender proved, as the mapping says, or as the device is called: TENANT_TYPE_NUMBER (requirement document, case 2)."""
+        target = self.routes.target(topic)
+        tenant = proven or (target.tenant if target.tenant in self.tenants else self.tenant_of(target.device_id))
+        key = target.device_id.encode()
+        headers = [("device_id", key), ("tenant_id", tenant.encode()), ("priority", target.priority.encode())]
+        signal = SIGNALS.get(target.data_type)
+        device = self.fleet.presence(tenant, target.device_id, "" if signal else _TYPES.get(target.data_type, target.data_type))
+        urgent = target.priority == Priority.CRITICAL.name
+        return Address(target, tenant, in_kafka(tenant, target.topic), key, headers, urgent, device, signal)

@@ -1,0 +1,91 @@
+"""What operators register of a device, one by one or many in a CSV file."""
+
+import csv
+from collections.abc import Mapping
+from io import StringIO
+from typing import Any, Final, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agents.sieve import LONGEST_DEVICE_ID
+
+REQUIRED: Final = ("device_id", "device_type")
+_FIELDS: Final = (*REQUIRED, "tenant_id", "protocol", "latitude", "longitude", "district", "firmware")
+"""Columns of a file; any other is metadata."""
+
+
+class Registration(BaseModel):
+    """A device; `<tenant>/<device>` keys it in the topic `devices`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    device_id: str = Field(pattern=r"^[^/+#{}\x00-\x20]+$", max_length=LONGEST_DEVICE_ID)
+    device_type: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,60}$")
+    tenant_id: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,60}$")
+    protocol: str = Field(default="", pattern="^(mqtt|coap|http|websocket)?$")
+    latitude: float | None = Field(default=None, ge=-90, le=90)
+    longitude: float | None = Field(default=None, ge=-180, le=180)
+    district: str = Field(default="", max_length=200)
+    firmware: str = Field(default="", max_length=200)
+    registered_at: int = 0
+    """Unix milliseconds; 0: it is not yet."""
+    metadata: dict[str, str] = {}
+    retired: bool = False
+
+    @property
+    def key(self) -> str:
+        """What it is known by."""
+        return f"{self.tenant_id}/{self.device_id}"
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Registration":
+        """That of a record of the topic. Raises pydantic's ValidationError."""
+        return cls.model_validate({name: record[name] for name in cls.model_fields})
+
+
+class Misfit(NamedTuple):
+    """A line of a file that cannot be, counted from 1."""
+
+    line: int
+    problem: str
+
+
+def from_csv(text: str, unless_said: Mapping[str, str]) -> tuple[list[Registration], list[Misfit]]:
+    """Read a file whose first line names its columns; `unless_said` stands for empty cells. All that is wrong is told, not the first."""
+    table = csv.DictReader(StringIO(text), restkey="", strict=True)
+    columns = [name.strip() for name in table.fieldnames or ()]
+    table.fieldnames = columns
+    if missing := [name for name in REQUIRED if name not in columns and not unless_said.get(name)]:
+        return [], [Misfit(1, f"the first line names the columns, and has no {', '.join(missing)}")]
+    found: dict[str, Registration] = {}
+    misfits: list[Misfit] = []
+    try:
+        for cells in table:
+            try:
+                device = _read(cells, unless_said)
+            except (ValidationError, ValueError) as wrong:
+                misfits.append(Misfit(table.line_num, problem(wrong)))
+                continue
+            if device.key in found:
+                misfits.append(Misfit(table.line_num, f"device_id: {device.key} is there twice"))
+            found[device.key] = device
+    except csv.Error as wrong:
+        misfits.append(Misfit(table.reader.line_num, str(wrong)))
+    return [*found.values()], misfits
+
+
+def problem(wrong: ValueError) -> str:
+    """The first thing that is wrong, and of which field."""
+    if not isinstance(wrong, ValidationError):
+        return str(wrong)
+    first = wrong.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
+def _read(cells: Mapping[str, Any], unless_said: Mapping[str, str]) -> Registration:
+    if "" in cells:
+        raise ValueError("more cells than columns")
+    said = {name: (text or "").strip() for name, text in cells.items()}
+    fields = dict(unless_said) | {name: said[name] for name in _FIELDS if said.get(name)}
+    metadata = {name: text for name, text in said.items() if name not in _FIELDS and text}
+    return Registration.model_validate(fields | {"metadata": metadata})

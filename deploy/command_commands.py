@@ -1,0 +1,96 @@
+"""`headrace command`: devices of the city are told to do something, and what has become of it."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+import httpx
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from streams.operators import operator
+from streams.settings import settings
+
+TIMEOUT_SECONDS: Final = 30
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="""Tell devices of the city to do something, over whatever protocol they listen. Asks the gateway at HEADRACE_GATEWAY.
+
+\b
+headrace command send switch-on --device lamp-7 --parameters '{"brightness": 80}'
+headrace command send switch-on --group riverside-lights --expires 3600
+headrace command show 2e7d8db8c87ec49d…
+
+A device that is away is told when it comes, until the command expires. QUEUED: waits for it. DISPATCHED: sent. DELIVERED: it has it.
+ACKNOWLEDGED: done. FAILED: it could not. UNANSWERED: it said nothing in time. EXPIRED: it did not come.
+
+Exit status 0: done. 1: refused, and why. 2: the gateway does not answer.""",
+)
+
+
+@app.command()
+def send(
+    word: Annotated[str, typer.Argument(help="What to do; devices know the words.")],
+    device: Annotated[list[str] | None, typer.Option(help="A device's id; may be said again.")] = None,
+    group: Annotated[str | None, typer.Option(help="A group's name: headrace groups list.")] = None,
+    data_type: Annotated[str | None, typer.Option(help="All groups of such devices, e.g. lighting.")] = None,
+    district: Annotated[str | None, typer.Option(help="All groups of this district.")] = None,
+    pattern: Annotated[str, typer.Option(help="Of the groups' devices those with such ids, e.g. 'lamp-1*'.")] = "*",
+    parameters: Annotated[str, typer.Option(help="How: a JSON object.")] = "{}",
+    expires: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for devices that are away.")] = 300,
+    tenant: Annotated[str, typer.Option(help="Whose devices these are; HEADRACE_TENANT's unless said.")] = "",
+) -> None:
+    """Tell devices to do something, and print the request's id."""
+    try:
+        given = orjson.loads(parameters)
+    except orjson.JSONDecodeError as error:
+        raise typer.BadParameter(f"not JSON: {error}", param_hint="--parameters") from error
+    body: dict[str, Any] = {"command": word, "parameters": given, "expires_seconds": expires, "tenant": tenant, "by": operator()}
+    if group or data_type or district:
+        chosen = {"name": group, "data_type": data_type, "district": district, "pattern": pattern}
+        body["group"] = {name: value for name, value in chosen.items() if value is not None}
+    answer = _ask("POST", json=body | ({"device_ids": device} if device else {}))
+    typer.echo(answer["request_id"])
+    typer.echo(f"{word} to {answer['devices']} devices; headrace command show {answer['request_id']}", err=True)
+
+
+@app.command()
+def show(
+    request_id: Annotated[str, typer.Argument(help="As send printed it.")],
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many devices.")] = 50,
+) -> None:
+    """Show what has become of a request, device by device."""
+    answer = _ask("GET", params={"request_id": request_id, "limit": limit})
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(answer["counts"].items()))
+    typer.echo(f"{answer['command']} {orjson.dumps(answer['parameters']).decode()}, until {_time(answer['expires_at'])}: {counts}")
+    table = Table("device", "status", "at", "detail", box=None)
+    for each in answer["commands"]:
+        table.add_row(each["device_id"], each["status"], _time(each["at"]) if each["at"] else "", each["detail"])
+    Console().print(table)
+    if answer["next"] is not None:
+        typer.echo("and more: see --limit", err=True)
+
+
+def _ask(method: str, **request: Any) -> dict[str, Any]:  # noqa: ANN401
+    token = settings().web_token.get_secret_value()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    url = f"{settings().gateway.rstrip('/')}/api/commands"
+    try:
+        answer = httpx.request(method, url, headers=headers, timeout=TIMEOUT_SECONDS, **request)
+    except httpx.HTTPError as error:
+        typer.echo(f"The gateway at {settings().gateway} does not answer ({error}). Start one, or set HEADRACE_GATEWAY.", err=True)
+        raise typer.Exit(2) from error
+    if answer.is_success:
+        found: dict[str, Any] = answer.json()
+        return found
+    said: dict[str, Any] = answer.json() if "json" in answer.headers.get("Content-Type", "") else {"error": answer.text}
+    for problem in said.get("problems", ()):
+        typer.echo(f"{problem['field'] or 'request'}: {problem['problem']}", err=True)
+    typer.echo(said["error"], err=True)
+    raise typer.Exit(2 if answer.is_server_error else 1)
+
+
+def _time(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone().strftime("%d.%m. %H:%M:%S")

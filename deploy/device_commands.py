@@ -1,0 +1,127 @@
+"""`headrace device`: which devices there are, what they prove themselves by, and what they may publish."""
+
+import asyncio
+import secrets
+from typing import Annotated, Final
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from agents.gateway.identity import PUBLISH, Credential, Kind, digest
+from deploy import registry_commands
+from deploy.reach import reached
+from schemas.catalog import CREDENTIALS
+from streams import operators
+from streams.passwords import hashed
+from streams.settings import settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="""Register devices, and see how they are; give them credentials, and take them back. In force in every gateway within a second.
+
+A device proves itself by a user and password (HTTP and WebSocket: Basic), a token (Bearer; CoAP: Uri-Query token=...) or a certificate of
+an authority in HEADRACE_GATEWAY_CLIENT_CA. It publishes to topics that name it in their second level, unless --publish says otherwise.
+From a tenant's first credential on, nobody gets in without one.""",
+)
+app.add_typer(registry_commands.app)
+# 256 bits cannot be found by trying.
+TOKEN_BYTES: Final = 32
+
+Device = Annotated[str, typer.Argument(help="The device's id.")]
+Tenant = Annotated[str, typer.Option(help="Whose it is; HEADRACE_TENANT unless said.")]
+Publish = Annotated[str, typer.Option(help="MQTT topic filters, separated by spaces; {device} stands for its id.")]
+
+
+@app.command()
+def passwd(
+    device: Device,
+    password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True, help="Asked for unless said.")],
+    tenant: Tenant = "",
+    publish: Publish = PUBLISH,
+) -> None:
+    """Give a device a password, in the place of the one it has. Its user name is <tenant>/<device>.
+
+    Exit status 0: Kafka has it. 2: it cannot be, or Kafka or the registry does not answer.
+    """
+    _give(_credential(Kind.PASSWORD, tenant, device, "password", hashed(password), publish))
+
+
+@app.command()
+def token(device: Device, tenant: Tenant = "", publish: Publish = PUBLISH) -> None:
+    """Make a token for a device and print it, once: only its hash is kept. Others it has stay.
+
+    Exit status 0: Kafka has it. 2: it cannot be, or Kafka or the registry does not answer.
+    """
+    made = secrets.token_urlsafe(TOKEN_BYTES)
+    secret = digest(made)
+    _give(_credential(Kind.TOKEN, tenant, device, f"token-{secret[:8]}", secret, publish))
+    typer.echo(made)
+
+
+@app.command()
+def certificate(
+    device: Device,
+    subject: Annotated[str, typer.Option(help="CN=..., or an alternative name: DNS=..., URI=...")],
+    tenant: Tenant = "",
+    publish: Publish = PUBLISH,
+) -> None:
+    """Let a device in that comes with a certificate of this subject. Its authority is to be in HEADRACE_GATEWAY_CLIENT_CA.
+
+    Exit status 0: Kafka has it. 2: it cannot be, or Kafka or the registry does not answer.
+    """
+    if subject.partition("=")[0] not in ("CN", "DNS", "URI"):
+        raise typer.BadParameter(f"{subject!r} is neither CN=..., DNS=... nor URI=...", param_hint="--subject")
+    _give(_credential(Kind.CERTIFICATE, tenant, device, f"certificate-{subject}", subject, publish))
+
+
+@app.command()
+def revoke(
+    device: Device,
+    name: Annotated[str, typer.Argument(help="One of headrace device credentials; all of the device's unless said.")] = "",
+    tenant: Tenant = "",
+) -> None:
+    """Take a device's credentials back; connections it has publish nothing more.
+
+    Exit status 0: Kafka has it. 2: it has none, or Kafka or the registry does not answer.
+    """
+    there = [each for each in _there(tenant or settings().tenant, device) if not each.revoked and name in ("", each.name)]
+    if not there:
+        raise typer.BadParameter(f"{device} has no credential {name}".rstrip())
+    with reached():
+        domain = f"{there[0].tenant}/{device}"
+        gone = [each.model_copy(update={"revoked": True}) for each in there]
+        asyncio.run(operators.apply(settings(), CREDENTIALS, domain, gone))
+    typer.echo(f"revoked {', '.join(each.name for each in there)} of {device}")
+
+
+@app.command("credentials")
+def list_credentials(device: Annotated[str, typer.Argument(help="Those of one device; of all unless said.")] = "") -> None:
+    """Show the credentials that are in force, without their secrets."""
+    table = Table("tenant", "device", "credential", "publishes", box=None)
+    for each in _there("", device):
+        if not each.revoked:
+            table.add_row(each.tenant, each.device, each.name, each.publish)
+    Console().print(table)
+
+
+def _credential(kind: Kind, tenant: str, device: str, name: str, secret: str, publish: str) -> Credential:
+    try:
+        return Credential(tenant=tenant or settings().tenant, device=device, kind=kind, name=name, secret=secret, publish=publish)
+    except ValidationError as wrong:
+        first = wrong.errors(include_input=False)[0]
+        raise typer.BadParameter(f"{first['loc'][0]}: {first['msg']}") from wrong
+
+
+def _give(credential: Credential) -> None:
+    with reached():
+        asyncio.run(operators.apply(settings(), CREDENTIALS, f"{credential.tenant}/{credential.device}", [credential]))
+    typer.echo(f"{credential.tenant}/{credential.device}: {credential.name}, publishes {credential.publish}", err=True)
+
+
+def _there(tenant: str, device: str) -> list[Credential]:
+    with reached():
+        records = operators.latest(CREDENTIALS)
+    found = [Credential.of(record) for record in records.iter_rows(named=True)]
+    return [each for each in found if tenant in ("", each.tenant) and device in ("", each.device)]

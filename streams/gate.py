@@ -1,0 +1,133 @@
+"""The one way in: messages of every protocol, a round at a time, safe when it says so.
+
+messages ─▶ gathered ─▶ envelop ─▶ duplicates ─▶ keeping ─▶ verdicts
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from mode import Service
+
+from agents.gateway.duplicates import Duplicates
+from agents.gateway.envelopes import CODEC, Delivery
+from agents.gateway.message import Message, Sender, Source, Verdict
+from agents.gateway.payloads import awaited
+from agents.gateway.place import Place
+from schemas.catalog import CONTRACTS
+from streams.assembly import App
+from streams.clock import now_ms
+from streams.collector import of_gate
+from streams.keeping import Keeping
+from streams.rounds import Round, assemble
+
+# Under way to Kafka while the next are read: a round is what came meanwhile.
+ROUNDS: Final = 8
+# A round costs half a millisecond, however few messages it has, as much as a hundred of them do: many gather for a while.
+PACE_SECONDS: Final = 0.01
+FEW_MESSAGES: Final = 20
+ROUND_MESSAGES: Final = 5_000
+STOP_SECONDS: Final = 5.0
+RETRY_SECONDS: Final = 5
+"""What a device is told to wait where a verdict is FULL."""
+
+Witness = Callable[[Source, Sequence[Message], int], None]
+"""Protocol, messages, and when they came (ms)."""
+
+
+class _Asked(NamedTuple):
+    delivery: Delivery
+    verdicts: asyncio.Future[list[Verdict]]
+
+
+class Gate(Service):
+    """Takes messages in. What it says of one is true when it says so: Kafka has it, or the disk, synced.
+
+    Of what is not taken, FULL, the device is to be told to send it again.
+    """
+
+    def __init__(self, app: App, place: Place, spool: Path) -> None:
+        """Run with `app`; `spool`: the file."""
+        super().__init__()
+        self.app, self.place = app, place
+        self._duplicates = Duplicates()
+        self.keeping = Keeping(app, spool, self._duplicates.forget)
+        self.misfits = 0
+        """Messages of a lower quality of service than their mapping asks for."""
+        self.witnesses: list[Witness] = []
+        """Who is told of all that comes, before anything becomes of it."""
+        self._asked: list[_Asked] = []
+        self._open: set[asyncio.Future[list[Verdict]]] = set()
+        self._some = asyncio.Event()
+        self._rounds: asyncio.Queue[tuple[Round, list[_Asked]]] = asyncio.Queue(ROUNDS)
+        app.writes += [contract for contract in CONTRACTS.values() if contract.codec is CODEC]
+        app.services.append(self)
+        app.metrics.sources.append(partial(of_gate, self))
+
+    async def accept(self, source: Source, sender: Sender, messages: Sequence[Message]) -> list[Verdict]:
+        """Take messages in, in order; what has become of each, when that is settled. Waits for the registry where a schema is not known."""
+        at = now_ms()
+        for witness in self.witnesses:
+            witness(source, messages, at)
+        writers = self.app.writers
+        ids = (awaited(message, writers.known, writers.missing) for message in messages if message.content_type)
+        if unknown := {schema_id for schema_id in ids if schema_id is not None}:
+            await writers.fetch(unknown)
+        asked = _Asked(Delivery(messages, source, sender, at), asyncio.get_running_loop().create_future())
+        self._open.add(asked.verdicts)
+        asked.verdicts.add_done_callback(self._open.discard)
+        self._asked.append(asked)
+        self._some.set()
+        return await asked.verdicts
+
+    async def on_start(self) -> None:
+        """Read by the schemas that the worker knows."""
+        self.place.writers = self.app.writers.known
+
+    async def on_stop(self) -> None:
+        """Answer what is in hand; who gets no answer sends again."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*self._open, return_exceptions=True), STOP_SECONDS)
+
+    @Service.task
+    async def _carry(self) -> None:
+        while not self.should_stop:
+            await self._some.wait()
+            taken = count = 0
+            while taken < len(self._asked) and count < ROUND_MESSAGES:
+                count += len(self._asked[taken].delivery.messages)
+                taken += 1
+            asked, self._asked = self._asked[:taken], self._asked[taken:]
+            if not self._asked:
+                self._some.clear()
+            began = time.monotonic()
+            round_ = assemble([each.delivery for each in asked], self.place, self._duplicates, self.app.schema_ids, now_ms())
+            self.misfits += round_.misfits
+            await self.keeping.forward(round_)
+            await self._rounds.put((round_, asked))
+            if count > FEW_MESSAGES:
+                await self.sleep(began + PACE_SECONDS - time.monotonic())
+
+    @Service.task
+    async def _settle(self) -> None:
+        """Rounds end in the order they began: a message that came twice is not confirmed before it is safe."""
+        while not self.should_stop:
+            round_, asked = await self._rounds.get()
+            await self.keeping.confirm(round_)
+            for row, mark in round_.again:
+                # what it repeats may not have been taken after all
+                if mark not in self._duplicates:
+                    round_.verdicts[row] = Verdict.FULL
+            for row in round_.apart:
+                if round_.verdicts[row] is not Verdict.FULL:
+                    self.keeping.counts[round_.tenants[row]].update((round_.verdicts[row].value, "accepted"))
+            start = 0
+            for delivery, verdicts in asked:
+                end = start + len(delivery.messages)
+                if not verdicts.done():
+                    verdicts.set_result(round_.verdicts[start:end])
+                start = end

@@ -1,0 +1,101 @@
+"""Messages over HTTP: POST one to /messages/<topic>, or several as JSON to /messages; the answer comes when Kafka or the spool has them."""
+
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from mode import Service
+from pydantic import TypeAdapter, ValidationError
+
+from agents.gateway.message import Source, Verdict
+from streams.assembly import App
+from streams.certificates import Certificates
+from streams.door import Door
+from streams.gate import RETRY_SECONDS
+from streams.http_commands import CommandPages
+from streams.listening import MAX_BYTES, STOP_SECONDS, Place
+from streams.reaching import Reaching
+from streams.requests import JSON, Item, Malformed, TooLarge, enter, post, said
+
+MOST_BYTES: Final = 4 << 20
+"""Of a batch: reading it holds up the others for some ten milliseconds."""
+MOST_MESSAGES: Final = 5_000
+PROPERTY: Final = "headrace-"
+"""Request headers of this prefix become the message's, without it and in small letters."""
+
+_BATCH: Final = TypeAdapter(list[Item])
+
+
+class HttpListener(Service):
+    """An HTTP server of the gateway's own; the worker's pages are elsewhere."""
+
+    def __init__(self, app: App, door: Door, reaching: Reaching, certificates: Certificates, address: str) -> None:
+        """Run with `app`, from after what is there already until before that stops."""
+        super().__init__()
+        self._door, self._place = door, Place.of(address)
+        self._commands = CommandPages(door, reaching, local=self._place.local)
+        self._tls = certificates.context()
+        app.services.append(self)
+
+    async def on_start(self) -> None:
+        """Listen."""
+        pages = web.Application(client_max_size=MOST_BYTES, middlewares=[_said_in_json])
+        pages.router.add_post("/messages", self._batch)
+        pages.router.add_post("/messages/{topic:.+}", self._single)
+        self._commands.mount(pages)
+        self._runner = web.AppRunner(pages, access_log=None, shutdown_timeout=STOP_SECONDS)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._place.host, self._place.port, ssl_context=self._tls).start()
+        self.log.info("http_listening address=%s:%d tls=%s", *self._place, self._tls is not None)
+
+    async def on_stop(self) -> None:
+        """Take nothing more, and answer what is in hand."""
+        await self._runner.cleanup()
+
+    async def _single(self, request: web.Request) -> web.Response:
+        visitor = await enter(self._door, request, local=self._place.local)
+        if (request.content_length or 0) > MAX_BYTES:
+            raise TooLarge(f"{request.content_length} bytes, at most {MAX_BYTES} are taken")
+        headers = {name[len(PROPERTY) :].lower(): text for name, text in request.headers.items() if name.lower().startswith(PROPERTY)}
+        if key := request.headers.get("Idempotency-Key"):
+            headers["message_id"] = key
+        message = post(request.match_info["topic"], await request.read(), request.headers.get("Content-Type", ""), headers)
+        (verdict,) = await self._door.accept(Source.HTTP, visitor, [message])
+        return self._answer([verdict], {"verdict": verdict})
+
+    async def _batch(self, request: web.Request) -> web.Response:
+        visitor = await enter(self._door, request, local=self._place.local)
+        try:
+            items = _BATCH.validate_python(orjson.loads(await request.read()))
+        except orjson.JSONDecodeError as error:
+            raise Malformed(f"the body is not JSON: {error}") from error
+        except ValidationError as error:
+            raise Malformed(said(error)) from error
+        if len(items) > MOST_MESSAGES:
+            raise TooLarge(f"{len(items)} messages, at most {MOST_MESSAGES} are taken at once")
+        verdicts = await self._door.accept(Source.HTTP, visitor, [item.post() for item in items])
+        return self._answer(verdicts, {"verdicts": verdicts})
+
+    def _answer(self, verdicts: list[Verdict], body: dict[str, Any]) -> web.Response:
+        """One status for all: 429 if any is to be sent again, as its verdict says; 403 if none was allowed."""
+        if Verdict.FULL in verdicts:
+            return _json(body, HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": str(RETRY_SECONDS)})
+        if verdicts and set(verdicts) == {Verdict.FORBIDDEN}:
+            return _json(body, HTTPStatus.FORBIDDEN)
+        return _json(body, HTTPStatus.ACCEPTED)
+
+
+@web.middleware
+async def _said_in_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Malformed as error:
+        return _json({"error": str(error)}, HTTPStatus.BAD_REQUEST)
+    except TooLarge as error:
+        return _json({"error": str(error)}, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+
+
+def _json(body: dict[str, Any], status: HTTPStatus, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(body=orjson.dumps(body), status=status, content_type=JSON, headers=headers)

@@ -1,0 +1,227 @@
+"""What the gate takes in is brought to Kafka, and lies on this gateway's disk while Kafka is away.
+
+round ─┬▶ Kafka ──────── confirmed ─▶ DELIVERED
+       ├▶ overdue: a copy to the spool ─▶ SPOOLED, and out of it when Kafka confirms
+       └▶ Kafka is away, or the spool not empty: the spool ─▶ SPOOLED ─▶ drained in order ─▶ Kafka
+"""
+
+import asyncio
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from mode import Service
+
+from agents.gateway.message import Verdict
+from schemas.catalog import CONTRACTS, DEAD_LETTERS
+from streams.access import named
+from streams.assembly import App, NotReady
+from streams.clock import now_ms
+from streams.consignment import Consignment
+from streams.producer import DeliveryFailed, Producer
+from streams.rounds import Round, refusals
+from streams.settings import settings
+from streams.spool import Outgoing, Spool, SpoolBusy
+from streams.topics import create_missing
+
+# Kafka answers within some milliseconds, and within a second where its disk or its garbage is in the way; CoAP devices ask again after two.
+PATIENCE_SECONDS: Final = 2.0
+DRAIN_RECORDS: Final = 2_000
+FULL_SECONDS: Final = 4.0
+"""How long nothing is taken of a tenant whose share of the disk is full."""
+_REFUSALS: Final = {
+    "MSG_SIZE_TOO_LARGE",
+    "INVALID_MSG_SIZE",
+    "INVALID_RECORD",
+    "UNKNOWN_TOPIC_OR_PART",
+    "TOPIC_EXCEPTION",
+    "TOPIC_AUTHORIZATION_FAILED",
+    "_UNKNOWN_TOPIC",
+    "_UNKNOWN_PARTITION",
+}
+"""What Kafka says of a record that it will never take. Any other error is the producer's own end."""
+
+
+class Keeping(Service):
+    """Knows what of each tenant's messages is where: the ledger.
+
+    accepted = delivered + spooled + rejected + duplicate + coalesced, at every instant; what is `full` is not accepted.
+    """
+
+    def __init__(self, app: App, spool: Path, forget: Callable[[object], None]) -> None:
+        """Run with `app`; `spool`: the file. `forget` is told the mark of each message that was not taken."""
+        super().__init__()
+        self.app = app
+        self.spool = Spool(spool, settings().spool_mb << 20)
+        self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """The ledger since the start, by tenant, but for `spooled`, which the spool knows."""
+        self._forget = forget
+        self._backlogged = asyncio.Event()
+        self._overdue: set[asyncio.Future[None]] = set()
+        self._unconfirmed = 0
+        """Rounds that were sent, and neither lie with Kafka nor in the spool yet."""
+        self._topics = set(map(named, CONTRACTS))
+        self._full_until: dict[str, float] = {}
+        self._drains_since = float("inf")
+        """Since when Kafka owes an answer to what came out of the spool."""
+        app.services.append(self)
+
+    @property
+    def away(self) -> bool:
+        """Whether messages go to the spool: Kafka owes an answer, or has yet to get what came before them."""
+        return bool(self._overdue or self.spool.backlog)
+
+    @property
+    def _answers(self) -> bool:
+        """Whether Kafka is there: then the spool is soon empty, and what comes had better wait than make it longer."""
+        return not self._overdue and time.monotonic() - self._drains_since < PATIENCE_SECONDS
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a tenant was lately told to send later."""
+        return any(until > time.monotonic() for until in self._full_until.values())
+
+    async def on_start(self) -> None:
+        """Open the spool, and take over what the last process left in it."""
+        self._producer = Producer(settings().kafka, compression="lz4", batch_bytes=131_072)
+        try:
+            await self.spool.open()
+        except SpoolBusy as busy:
+            raise NotReady(str(busy)) from busy
+        for tenant, rows in self.spool.rows.items():
+            self.counts[tenant]["accepted"] += rows
+        if self.spool.backlog:
+            self.log.info("spool_left records=%d", self.spool.backlog)
+            self._backlogged.set()
+
+    async def on_shutdown(self) -> None:
+        """Close. What Kafka has yet to confirm stays in the spool."""
+        await self._producer.close()
+        await self.spool.close()
+
+    @Service.task
+    async def _drain(self) -> None:
+        """Give Kafka what lies in the spool, in order, when it has what was sent before."""
+        while not self.should_stop:
+            await self._backlogged.wait()
+            while self.spool.backlog and not self.should_stop:
+                await asyncio.gather(*self._overdue)
+                ids, records = await self.spool.first(DRAIN_RECORDS)
+                if not await self._has_topics(records):
+                    self._drains_since = 0.0
+                    await self.sleep(PATIENCE_SECONDS)
+                    continue
+                self._drains_since = time.monotonic()
+                consignment = await self._send(records)
+                await consignment.settled()
+                self._drains_since = float("inf")
+                await self._delivered(records, consignment)
+                await self.spool.remove(ids, records)
+            self._backlogged.clear()
+
+    async def forward(self, round_: Round) -> None:
+        """Send a round's records or, where Kafka is away, spool them."""
+        self._hold_back(round_)
+        began = time.monotonic()
+        while self.away and self._answers and time.monotonic() < began + PATIENCE_SECONDS:
+            await self.sleep(0.01)
+        if self.away or not await self._has_topics(round_.records):
+            while self._unconfirmed:  # what was sent before has to lie before it in the spool, too
+                await self.sleep(0.005)
+            await self._keep(round_)
+            self._backlogged.set()
+        elif round_.records:
+            round_.sent_at = time.monotonic()
+            round_.consignment = await self._send(round_.records)
+            self._unconfirmed += 1
+
+    def _hold_back(self, round_: Round) -> None:
+        """What comes of a tenant that was just told to send again would overtake that: it is told the same."""
+        now = time.monotonic()
+        self._full_until = {tenant: until for tenant, until in self._full_until.items() if until > now}
+        if self._full_until:
+            full = [record.tenant in self._full_until for record in round_.records]
+            self._refuse(round_, full)
+            round_.keep([not is_full for is_full in full])
+
+    async def confirm(self, round_: Round) -> None:
+        """Wait for Kafka to have a round, but no longer than a device should."""
+        consignment = round_.consignment
+        if consignment is None:
+            return
+        patience = 0.0 if self._overdue else max(0.0, round_.sent_at + PATIENCE_SECONDS - time.monotonic())
+        try:
+            async with asyncio.timeout(patience):
+                await consignment.settled()
+        except TimeoutError:
+            await self._keep(round_, consignment)
+        else:
+            for tenant, count in Counter(record.tenant for record in round_.records).items():
+                self.counts[tenant]["accepted"] += count
+            await self._delivered(round_.records, consignment)
+        self._unconfirmed -= 1
+
+    async def _keep(self, round_: Round, consignment: Consignment | None = None) -> None:
+        """Spool a round's records, as many as there is room for; what is sent in `consignment` leaves the spool when Kafka has it."""
+        fits = self.spool.room(round_.records)
+        until = time.monotonic() + FULL_SECONDS
+        self._full_until |= {record.tenant: until for record, fit in zip(round_.records, fits, strict=True) if not fit}
+        kept = [record for record, fit in zip(round_.records, fits, strict=True) if fit]
+        ids = await self.spool.put(kept, sent=consignment is not None)
+        if ids is None:
+            self.log.error("spool_refused records=%d hint='the disk takes nothing: is it full?'", len(kept))
+            self._full_until |= dict.fromkeys((record.tenant for record in kept), until)
+            fits, kept, ids = [False] * len(fits), [], range(0)
+        for record, row, fit in zip(round_.records, round_.rows, fits, strict=True):
+            if fit and round_.verdicts[row] is Verdict.DELIVERED:
+                round_.verdicts[row] = Verdict.SPOOLED
+                self.counts[record.tenant]["accepted"] += 1
+        self._refuse(round_, [not fit for fit in fits])
+        if consignment is not None:
+            leaving = self.add_future(self._leave(ids, kept, consignment))
+            self._overdue.add(leaving)
+            leaving.add_done_callback(self._overdue.discard)
+
+    def _refuse(self, round_: Round, full: Sequence[bool]) -> None:
+        """Have senders send records again, one for each of the round's."""
+        for record, row, mark, is_full in zip(round_.records, round_.rows, round_.marks, full, strict=True):
+            if is_full:
+                self.counts[record.tenant]["full"] += 1
+                round_.verdicts[row] = Verdict.FULL
+                self._forget(mark)
+
+    async def _leave(self, ids: Sequence[int], records: Sequence[Outgoing], consignment: Consignment) -> None:
+        await consignment.settled()
+        await self._delivered(records, consignment)
+        await self.spool.remove(ids, records)
+
+    async def _send(self, records: Sequence[Outgoing]) -> Consignment:
+        topics, keys, values, headers, *_ = zip(*records, strict=True)
+        return await self._producer.consign(topics, keys, values, headers)
+
+    async def _delivered(self, records: Sequence[Outgoing], consignment: Consignment) -> None:
+        """Count what Kafka has; what it refuses for good is a dead letter. Raises DeliveryFailed where the producer can go on no more."""
+        for tenant, count in Counter(record.tenant for record in records).items():
+            self.counts[tenant]["delivered"] += count
+        if not consignment.refused:
+            return
+        refused = [(record, consignment.refused[record.value]) for record in records if record.value in consignment.refused]
+        for record, error in refused:
+            if error.name() not in _REFUSALS:
+                raise DeliveryFailed(record.topic, len(refused), error)
+            self.log.error("kafka_refused topic=%s error=%s", record.topic, error.str())
+            self._topics.discard(record.topic)
+            self.counts[record.tenant]["delivered"] -= 1
+            self.counts[record.tenant]["rejected"] += 1
+        letters = refusals([record for record, _ in refused], [error.str() for _, error in refused], now_ms())
+        await self.app.send_frame(DEAD_LETTERS, letters, letters["key"].to_list())
+        await self.app.bulk.flush()
+
+    async def _has_topics(self, records: Sequence[Outgoing]) -> bool:
+        """Whether every topic is there; makes those that are not."""
+        new = {record.topic for record in records} - self._topics
+        if new:
+            self._topics |= await asyncio.to_thread(create_missing, settings().kafka, new)
+        return new <= self._topics

@@ -1,0 +1,89 @@
+"""Messages that the gate takes together: the records made of them, and what becomes of each message."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import compress
+
+import polars as pl
+
+from agents.gateway.duplicates import Duplicates
+from agents.gateway.envelopes import CODEC, Delivery, envelop
+from agents.gateway.letters import letters, of_messages
+from agents.gateway.message import Message, Verdict
+from agents.gateway.place import Place
+from schemas.catalog import DEAD_LETTERS, LIGHTS
+from schemas.rejects import Reason, Reject
+from schemas.wire import encode
+from streams.access import named
+from streams.consignment import Consignment
+from streams.spool import Outgoing
+
+
+@dataclass
+class Round:
+    """Columns of equal length: `verdicts` and `tenants` of the messages; `records`, `rows` and `marks` of what is made of those."""
+
+    verdicts: list[Verdict]
+    """DELIVERED until it is known to be something else."""
+    tenants: list[str]
+    records: list[Outgoing] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    """Which message each record is of."""
+    marks: list[object] = field(default_factory=list)
+    again: list[tuple[int, object]] = field(default_factory=list)
+    """Messages that came before, and their marks."""
+    apart: list[int] = field(default_factory=list)
+    """Messages whose record, if they have one, is not of them: those that came before, the rejected, and what is not kept."""
+    misfits: int = 0
+    """Messages of a lower quality of service than their mapping asks for."""
+    consignment: Consignment | None = None
+    sent_at: float = 0.0
+
+    def keep(self, those: Sequence[bool]) -> None:
+        """Leave the other records out."""
+        self.records = [*compress(self.records, those)]
+        self.rows = [*compress(self.rows, those)]
+        self.marks = [*compress(self.marks, those)]
+
+    def reject(self, rejects: Sequence[Reject], messages: Sequence[Message], schema_ids: Mapping[str, int], now_ms: int) -> None:
+        """Make a dead letter for each."""
+        bodies = encode(DEAD_LETTERS.codec, schema_ids[DEAD_LETTERS.topic], of_messages(messages, rejects, now_ms))
+        for reject, value in zip(rejects, bodies, strict=True):
+            self.verdicts[reject.row] = Verdict.REJECTED
+            self.apart.append(reject.row)
+            self.records.append(Outgoing(named(DEAD_LETTERS.topic), None, value, [], "", urgent=False))
+            self.rows.append(reject.row)
+            self.marks.append(None)
+
+
+def assemble(deliveries: Sequence[Delivery], place: Place, duplicates: Duplicates, schema_ids: Mapping[str, int], now_ms: int) -> Round:
+    """Make records of messages: of those that are new, in the order they came, and dead letters."""
+    enveloped = envelop(deliveries, place, now_ms)
+    tenants = [sender.tenant or place.tenant for messages, _, sender, _ in deliveries for _ in messages]
+    made = Round([Verdict.DELIVERED] * len(tenants), tenants, misfits=enveloped.misfits)
+    values = encode(CODEC, schema_ids[LIGHTS.topic], enveloped.frame)
+    columns = zip(enveloped.rows, enveloped.addresses, values, enveloped.headers, enveloped.marks, strict=True)
+    for row, (_, tenant, topic, key, _, urgent, _, _), value, headers, mark in columns:
+        tenants[row] = tenant
+        if duplicates.take(mark, now_ms):
+            made.records.append(Outgoing(topic, key, value, headers, tenant, urgent))
+            made.rows.append(row)
+            made.marks.append(mark)
+        else:
+            made.verdicts[row] = Verdict.DUPLICATE
+            made.again.append((row, mark))
+            made.apart.append(row)
+    for row, tenant in enveloped.tenants.items():
+        tenants[row] = tenant
+    for row in enveloped.coalesced:
+        made.verdicts[row] = Verdict.COALESCED
+        made.apart.append(row)
+    if enveloped.rejects:
+        made.reject(enveloped.rejects, [message for messages, *_ in deliveries for message in messages], schema_ids, now_ms)
+    return made
+
+
+def refusals(records: Sequence[Outgoing], details: Sequence[str], now_ms: int) -> pl.DataFrame:
+    """A DeadLetter row for each record that Kafka will not take, with the record as it would have been."""
+    topics, keys, values, *_ = zip(*records, strict=True)
+    return letters([Reason.KAFKA_REFUSED] * len(records), details, topics, keys, values, now_ms)

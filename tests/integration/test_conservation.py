@@ -1,0 +1,258 @@
+"""What devices were told is safe is in Kafka once and in order, whatever was killed, away or full meanwhile."""
+
+import random
+import resource
+import threading
+import time
+from collections import defaultdict
+
+import httpx
+import orjson
+import psutil
+import pytest
+from paho.mqtt.client import Client, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from deploy.embedded.preflight import free_ports
+from deploy.embedded.stack import LocalStack, on_free_ports
+from schemas.catalog import LIGHTS, MANHOLES, PARKING
+from streams.mqtt import connect
+from tests.integration.line import Topics, Worker, wait
+
+DOWN_SECONDS = 60
+KILLS = 10
+DUPLICATES = 0.05
+DISORDER_MS = 60_000
+CLOCKS_MS = 600_000  # devices' own, either way
+
+
+@pytest.fixture
+def stack(recorded, tmp_path):
+    with LocalStack(on_free_ports(tmp_path / "stack")) as stack:
+        yield stack
+
+
+@pytest.fixture
+def settings(stack):
+    (http,) = free_ports(1)
+    # as fast as it can: what a device may send is not what this is about
+    return stack.settings.model_copy(update={"gateway_http": f"127.0.0.1:{http}", "gateway_device_rate": 100_000})
+
+
+class Gateway:
+    """A gateway that is started again whenever it ends, as a supervisor would."""
+
+    def __init__(self, settings, folder):
+        self.settings, self.folder = settings, folder
+        self._over = threading.Event()
+        self._start()
+        self._thread = threading.Thread(target=self._supervise)
+        self._thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join()
+        self.worker.kill()
+
+    def _start(self):
+        self.worker = Worker(self.settings, self.folder, module="streams.gateway")
+
+    def _supervise(self):
+        while not self._over.wait(0.2):
+            if self.worker.process.poll() is not None:
+                self._start()
+
+    def get(self, path):
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.worker.port}{path}", timeout=5)
+        except httpx.TransportError:
+            return None
+
+    def is_ready(self):
+        answer = self.get("/ready")
+        return answer is not None and answer.status_code == 200
+
+    def ledger(self):
+        """Of the running process: outcome → messages, what is spooled among them."""
+        answer = self.get("/metrics")
+        found = {}
+        for line in answer.text.splitlines() if answer else ():
+            if line.startswith("headrace_device_messages_total{"):
+                found[line.partition('outcome="')[2].partition('"')[0]] = float(line.rpartition(" ")[2])
+            elif line.startswith("headrace_spooled_messages{"):
+                found["spooled"] = float(line.rpartition(" ")[2])
+        return found
+
+
+def balanced(ledger):
+    return ledger["accepted"] == sum(ledger.get(name, 0) for name in ("delivered", "spooled", "rejected", "duplicate"))
+
+
+class Devices:
+    """Senders in threads of their own, and what each was told is safe."""
+
+    def __init__(self):
+        self.acknowledged = defaultdict(set)
+        self.over = threading.Event()
+        self._random = random.Random(7)
+        self._numbers = defaultdict(int)
+
+    def payload(self, device, sequence):
+        clock = (hash(device) % 3 - 1) * CLOCKS_MS
+        at = int(time.time() * 1000) + clock + self._random.randint(-DISORDER_MS, DISORDER_MS)
+        return orjson.dumps({"sequence": sequence, "timestamp": at, "on": True, "occupied": True, "tilt_deg": 1})
+
+    def times(self):
+        return 2 if self._random.random() < DUPLICATES else 1
+
+    def over_mqtt(self, url, count):
+        client = Client(CallbackAPIVersion.VERSION2, "conservation", protocol=MQTTv5)
+        client.max_inflight_messages_set(1_000)
+        lasting = Properties(PacketTypes.CONNECT)
+        lasting.SessionExpiryInterval = 3600  # or the broker forgets halves of what is sent with QoS 2 when the connection breaks
+        connect(client, url, clean_start=False, properties=lasting)
+        wait(client.is_connected, lambda: "no connection")
+        pending = []
+        while not self.over.is_set():
+            if not client.is_connected():
+                time.sleep(1)  # paho sends what is published while it connects out of order
+                continue
+            for number in range(count):
+                urgent = number % 4 == 0
+                device = f"{'m' if urgent else 'l'}-{number}"
+                self._numbers[device] += 1
+                sequence = self._numbers[device]
+                topic = f"manhole/{device}/alarm" if urgent else f"lights/{device}/status"
+                payload, qos = self.payload(device, sequence), 2 if urgent else 1
+                pending += [(device, sequence, client.publish(topic, payload, qos)) for _ in range(self.times())]
+            time.sleep(0.05)
+        wait(lambda: all(message._published for _, _, message in pending), lambda: "the MQTT broker took not all")
+        for device, sequence, _ in pending:
+            self.acknowledged[device].add(sequence)
+        client.disconnect()
+        client.loop_stop()
+
+    def over_http(self, address, device):
+        """Ten at a time, again and again until it is told that they are safe."""
+        sequence = 0
+        with httpx.Client(base_url=f"http://{address}", timeout=30) as client:
+            while not self.over.is_set():
+                numbers = range(sequence + 1, sequence + 11)
+                items = [
+                    {"topic": f"parking/{device}/occupancy", "data": orjson.loads(self.payload(device, number))}
+                    for number in numbers
+                    for _ in range(self.times())
+                ]
+                while not self.over.is_set():
+                    try:
+                        answer = client.post("/messages", json=items)
+                    except httpx.TransportError:
+                        time.sleep(0.2)
+                        continue
+                    if answer.status_code == 202:
+                        self.acknowledged[device].update(numbers)
+                        break
+                    time.sleep(0.5)
+                sequence = numbers[-1]
+                time.sleep(0.05)
+
+
+def kept(settings, contracts):
+    """Device → sequence numbers in Kafka, in the order of the log, as they first came."""
+    found = defaultdict(list)
+    topics = Topics(settings)
+    for contract in contracts:
+        frame = topics.frame(contract)
+        for device, data in frame.select("device_id", "data").iter_rows():
+            sequence = orjson.loads(data)["sequence"]
+            if sequence not in found[device]:
+                found[device].append(sequence)
+    topics.close()
+    return found
+
+
+def test_every_message_a_device_was_told_is_safe_is_in_kafka_and_in_order(stack, settings, tmp_path):
+    devices, ledgers = Devices(), []
+    with Gateway(settings, tmp_path) as gateway:
+        wait(gateway.is_ready, lambda: gateway.worker.tail())
+        threads = [threading.Thread(target=devices.over_mqtt, args=(settings.mqtt, 20))]
+        threads += [threading.Thread(target=devices.over_http, args=(settings.gateway_http, f"p-{n}")) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            for kill in range(KILLS):
+                time.sleep(devices._random.uniform(0.5, 2))
+                if kill == 3:
+                    stack.kafka.kill()
+                    down_at = time.monotonic()
+                    time.sleep(10)  # some seconds of what only the disk has
+                    ledgers.append(gateway.ledger())
+                if kill == 5:
+                    stack.mqtt.stop()
+                    stack.mqtt.start()
+                    stack.mqtt.wait()
+                gateway.worker.kill()
+                if kill == 4:
+                    time.sleep(max(0.0, down_at + DOWN_SECONDS - time.monotonic()))
+                    stack.kafka.start()
+                    stack.kafka.wait()
+                if kill != 3:
+                    wait(gateway.is_ready, lambda: gateway.worker.tail())
+                ledgers.append(gateway.ledger())
+            time.sleep(2)
+        finally:
+            devices.over.set()
+            for thread in threads:
+                thread.join()
+        wait(lambda: (gateway.ledger() or {"spooled": 1})["spooled"] == 0, lambda: f"{gateway.ledger()}\n{gateway.worker.tail()}")
+        found = {}
+
+        def all_there():
+            found.update(kept(settings, (LIGHTS, MANHOLES, PARKING)))
+            return all(set(found[device]) >= told for device, told in devices.acknowledged.items())
+
+        wait(all_there, lambda: f"missing: { {d: sorted(told - set(found[d]))[:9] for d, told in devices.acknowledged.items()} }")
+        ledgers.append(gateway.ledger())
+    assert sum(map(len, devices.acknowledged.values())) > 5_000
+    assert any(ledger.get("spooled") for ledger in ledgers)
+    assert all(balanced(ledger) for ledger in ledgers if "accepted" in ledger), ledgers
+    assert {device: numbers == sorted(numbers) for device, numbers in found.items()} == dict.fromkeys(found, True)
+
+
+def test_a_full_disk_is_told_to_devices_and_costs_nothing(stack, settings, tmp_path):
+    with Gateway(settings, tmp_path) as gateway, httpx.Client(base_url=f"http://{settings.gateway_http}", timeout=60) as client:
+        wait(gateway.is_ready, lambda: gateway.worker.tail())
+
+        def post(number):
+            data = {"sequence": number, "occupied": True, "note": "x" * 5_000}
+            return client.post("/messages/parking/p-1/occupancy", json=data)
+
+        assert post(0).status_code == 202
+        stack.kafka.kill()
+        assert post(1).json() == {"verdict": "spooled"}
+        spool = max((tmp_path / "stack" / "spool").glob("*"), key=lambda file: file.stat().st_size)
+        process = psutil.Process(gateway.worker.process.pid)
+        process.rlimit(resource.RLIMIT_FSIZE, (spool.stat().st_size + 50_000, resource.RLIM_INFINITY))
+        told, number = [], 2
+        while len(told) < 3 and number < 100:
+            answer = post(number)
+            if answer.status_code == 429:
+                assert int(answer.headers["Retry-After"]) > 0
+                told.append(number)
+                time.sleep(int(answer.headers["Retry-After"]))
+            else:
+                assert answer.json() == {"verdict": "spooled"}
+                number += 1
+        assert len(told) == 3
+        assert not gateway.is_ready()
+        assert balanced(gateway.ledger())
+        stack.kafka.start()  # what lies on the disk goes to Kafka, though the disk lets nothing go
+        stack.kafka.wait()
+        wait(lambda: post(number).status_code == 202, lambda: gateway.worker.tail())
+        wait(lambda: kept(settings, [PARKING])["p-1"] == [*range(number + 1)], lambda: f"{kept(settings, [PARKING])}, {number}")
+        assert balanced(gateway.ledger())

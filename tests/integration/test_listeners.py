@@ -1,0 +1,202 @@
+"""What HTTP, WebSocket and CoAP each have of their own; what they have in common is in tests/conformance."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import aiocoap
+import aiohttp
+import httpx
+import orjson
+import pytest
+
+from deploy.embedded.preflight import free_ports
+from tests.conformance.test_protocols import let_in, made, numbers, reading, records, topic
+from tests.integration.line import PATIENCE, Worker, headrace
+
+RATE = 10  # messages a second, and a hundred at once
+
+
+@pytest.fixture(scope="module")
+def settings(stack):
+    http, websocket, coap = free_ports(3)
+    ports = {"gateway_http": http, "gateway_websocket": websocket, "gateway_coap": coap}
+    return stack.settings.model_copy(update={name: f"127.0.0.1:{port}" for name, port in ports.items()} | {"gateway_device_rate": RATE})
+
+
+@pytest.fixture(scope="module")
+def running(settings, tmp_path_factory):
+    with Worker(settings, tmp_path_factory.mktemp("gateway"), instance="listeners", module="streams.gateway") as gateway:
+        for protocol in ("http", "websocket", "coap"):
+            gateway.wait_for(f"{protocol}_listening")
+        yield gateway
+
+
+@pytest.fixture
+def device(running):
+    return f"l-{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def client(settings, device):
+    with httpx.Client(base_url=f"http://{settings.gateway_http}", headers=bearer(settings, device)) as client:
+        yield client
+
+
+def bearer(settings, device):
+    return {"Authorization": f"Bearer {let_in(settings, made(settings, device))}"}
+
+
+@asynccontextmanager
+async def socket(settings, headers):
+    async with aiohttp.ClientSession(headers=headers) as client, client.ws_connect(f"ws://{settings.gateway_websocket}/messages") as opened:
+        yield opened
+
+
+def metric(gateway, name):
+    lines = httpx.get(f"http://127.0.0.1:{gateway.port}/metrics").text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+
+def test_a_batch_over_http_has_a_verdict_for_each_message(settings, client, device):
+    batch = [{"topic": topic(device), "data": orjson.loads(reading(n)), "headers": {"message_id": f"m-{n}"}} for n in (0, 1, 1, 2)]
+    batch.insert(1, {"topic": topic("another"), "data": 1})
+    answer = client.post("/messages", json=batch)
+    assert answer.status_code == 202
+    assert answer.json() == {"verdicts": ["delivered", "forbidden", "delivered", "duplicate", "delivered"]}
+    assert numbers(records(settings, device)) == [0, 1, 2]
+    assert client.post("/messages", json=[{"topic": topic("another"), "data": 1}]).status_code == 403
+    assert client.post("/messages", json=[]).json() == {"verdicts": []}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 400),
+        (b"{}", 400),
+        (b'[{"topic": "a/b"}]', 400),
+        (b'[{"topic": "a/+", "data": 1}]', 400),
+        (b'[{"topic": "a/b", "payload_base64": "!"}]', 400),
+        (b"[" + b",".join([b'{"topic": "a/b", "data": 1}'] * 5_001) + b"]", 413),
+        (b'"' + b"x" * (4 << 20) + b'"', 413),
+    ],
+)
+def test_a_batch_that_cannot_be_read_is_refused_as_a_whole(client, body, status):
+    assert client.post("/messages", content=body).status_code == status
+
+
+def test_who_sends_more_than_it_may_over_http_is_told_when_to_come_again(settings, client, device):
+    answer = client.post("/messages", json=[{"topic": topic(device), "data": {"value": n, "sequence": n}} for n in range(20 * RATE)])
+    assert answer.status_code == 429
+    assert int(answer.headers["Retry-After"]) > 0
+    verdicts = answer.json()["verdicts"]
+    taken = verdicts.count("delivered")
+    assert verdicts == ["delivered"] * taken + ["full"] * (20 * RATE - taken)
+    assert 10 * RATE <= taken < 20 * RATE
+    assert numbers(records(settings, device)) == list(range(taken))
+
+
+async def test_who_sends_more_than_it_may_over_websocket_is_told_to_slow_down(settings, device):
+    async with socket(settings, bearer(settings, device)) as opened:
+        for number in range(20 * RATE):
+            await opened.send_json({"id": number, "topic": topic(device), "data": {"value": 1, "sequence": number}})
+        answers = []
+        while "slow_down_seconds" not in (answer := await opened.receive_json()):
+            answers.append(answer)
+    assert answer["slow_down_seconds"] > 0
+    assert [each["id"] for each in answers] == list(range(len(answers)))
+    assert answers[-1]["verdict"] == "full"
+
+
+async def test_a_frame_that_is_no_message_is_answered_in_its_turn_and_ends_nothing(settings, device):
+    async with socket(settings, bearer(settings, device)) as opened:
+        for frame in ('{"id": 1', '{"id": 2, "topic": "a/b"}', '{"id": "3"}', "[]", '{"id": [4], "topic": "a/b", "data": 1}'):
+            await opened.send_str(frame)
+        await opened.send_json({"id": 5, "topic": topic(device), "data": {"value": 1}})
+        answers = [await opened.receive_json() for _ in range(6)]
+    assert [answer["id"] for answer in answers] == [None, 2, "3", None, None, 5]
+    assert all(answer["error"] for answer in answers[:5])
+    assert answers[5]["verdict"] == "delivered"
+
+
+async def test_coap_that_asks_for_no_confirmation_has_quality_of_service_0(settings, device):
+    token = bearer(settings, device)["Authorization"].split()[1]
+    client = await aiocoap.Context.create_client_context(transports=["udp6"])
+    uri = f"coap://{settings.gateway_coap}/messages/{topic(device)}?token={token}"
+    request = aiocoap.Message(code=aiocoap.PUT, uri=uri, payload=reading(1), transport_tuning=aiocoap.Unreliable)
+    assert (await client.request(request).response).code == aiocoap.CHANGED
+    await client.shutdown()
+    ((envelope, _),) = records(settings, device)
+    assert envelope["metadata"]["qos"] == 0
+
+
+def test_nobody_but_the_gateway_says_whose_a_message_is(settings, client, device):
+    forged = {"Headrace-Tenant_Id": "another", "Headrace-Device_Id": "another", "Headrace-Firmware": "2.1"}
+    assert client.post(f"/messages/{topic(device)}", content=reading(1), headers=forged).status_code == 202
+    ((envelope, headers),) = records(settings, device)
+    assert (envelope["tenant_id"], headers["tenant_id"], headers["device_id"]) == (
+        settings.tenant,
+        settings.tenant.encode(),
+        device.encode(),
+    )
+    assert headers["firmware"] == b"2.1"
+
+
+def test_logins_and_what_is_turned_away_are_counted(settings, running, client, device):
+    refused, away = metric(running, "headrace_gateway_logins_total"), metric(running, "headrace_turned_away_messages_total")
+    assert client.post(f"/messages/{topic('another')}", content=b"1").status_code == 403
+    assert client.post(f"/messages/{topic(device)}", content=b"1", headers={"Authorization": "Bearer x"}).status_code == 401
+    assert metric(running, "headrace_gateway_logins_total") - refused == 2
+    assert metric(running, "headrace_turned_away_messages_total") - away == 1
+
+
+def test_credentials_are_listed_without_their_secrets_until_they_are_revoked(settings, device):
+    token = made(settings, device, "--publish", "a/#")
+    _, listed = headrace(settings, "device", "credentials", device)
+    assert "token-" in listed
+    assert "a/#" in listed
+    assert token not in listed
+    assert headrace(settings, "device", "revoke", device)[0] == 0
+    assert "token-" not in headrace(settings, "device", "credentials", device)[1]
+    assert headrace(settings, "device", "revoke", device)[0] == 2
+
+
+async def test_a_gateway_that_stops_answers_what_is_in_its_hands(settings, tmp_path, device):
+    http, websocket, coap = free_ports(3)
+    ports = {"gateway_http": http, "gateway_websocket": websocket, "gateway_coap": coap}
+    own = settings.model_copy(update={name: f"127.0.0.1:{port}" for name, port in ports.items()} | {"gateway_device_rate": 0})
+    authorization = bearer(settings, device)
+    with Worker(own, tmp_path, instance="stopping", module="streams.gateway") as gateway:
+        gateway.wait_for("coap_listening")
+        async with socket(own, authorization) as opened:
+            sent, delivered = 0, []
+            stopping = None
+            while True:
+                for _ in range(50):
+                    if not opened.closed:
+                        await opened.send_json({"id": sent, "topic": topic(device), "data": {"sequence": sent}})
+                        sent += 1
+                message = await opened.receive()
+                if message.type is not aiohttp.WSMsgType.TEXT:
+                    break
+                delivered.append(message.json()["id"])
+                if len(delivered) == 200:
+                    stopping = asyncio.create_task(asyncio.to_thread(gateway.stop))
+        assert message.data == aiohttp.WSCloseCode.GOING_AWAY
+        assert await stopping == 0
+    assert numbers(records(settings, device)) == delivered
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"gateway_http": "0.0.0.0:0"}, "HEADRACE_GATEWAY_CERTIFICATE and HEADRACE_GATEWAY_KEY"),
+        ({"gateway_http": "127.0.0.1:0", "gateway_certificate": "nowhere.pem"}, "TLS of the gateway"),
+    ],
+    ids=["plain-text", "no-certificate"],
+)
+def test_a_gateway_that_could_not_listen_safely_does_not_start(stack, tmp_path, changes, said):
+    own = stack.settings.model_copy(update=changes)
+    with Worker(own, tmp_path, instance="unsafe", module="streams.gateway") as gateway:
+        assert gateway.process.wait(timeout=PATIENCE) == 1
+    assert said in gateway.log.read_text()

@@ -1,0 +1,66 @@
+import base64
+
+import orjson
+import pytest
+from aiohttp.test_utils import make_mocked_request
+from pydantic import ValidationError
+
+from agents.gateway.message import Post
+from streams.logins import Claim
+from streams.requests import Item, Malformed, TooLarge, claim, post
+
+
+def basic(text):
+    return {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, Claim()),
+        ({"Authorization": "Bearer abc"}, Claim(token="abc")),
+        ({"Authorization": "bearer  abc "}, Claim(token="abc")),
+        (basic("acme/lamp-1:pass:word"), Claim(user="acme/lamp-1", password="pass:word")),
+        (basic("lamp-1:pässwort"), Claim(user="lamp-1", password="pässwort")),
+        ({"Authorization": "Basic !!"}, Claim()),
+        ({"Authorization": "Basic /w=="}, Claim()),
+        ({"Authorization": "Digest abc"}, Claim()),
+    ],
+)
+def test_who_a_request_says_it_is_from(headers, expected):
+    assert claim(make_mocked_request("POST", "/messages", headers)) == expected
+
+
+def test_data_is_any_json_and_its_type_is_said():
+    assert Item(topic="a/b", data=None).post() == Post("a/b", b"null", 1, "application/json", {})
+    assert orjson.loads(Item(topic="a/b", data={"value": 1.5}).post().payload) == {"value": 1.5}
+
+
+def test_bytes_of_any_kind_come_in_base64():
+    item = Item(topic="a/b", payload_base64="AP8=", content_type="application/avro", headers={"k": "v"})
+    assert item.post() == Post("a/b", b"\x00\xff", 1, "application/avro", {"k": "v"})
+
+
+@pytest.mark.parametrize("given", [{}, {"data": 1, "payload_base64": "AA=="}, {"payload_base64": "A"}, {"payload_base64": "ä"}])
+def test_a_message_has_one_payload_that_can_be_read(given):
+    with pytest.raises(Malformed):
+        Item(topic="a/b", **given).post()
+
+
+def test_what_nobody_reads_is_not_taken():
+    with pytest.raises(ValidationError):
+        Item(topic="a/b", data=1, qos=2)
+
+
+def test_a_message_without_a_place_or_of_too_many_bytes_goes_no_further():
+    with pytest.raises(Malformed, match="no topic"):
+        post("a/#", b"", "", {})
+    with pytest.raises(TooLarge):
+        post("a/b", b"x" * 800_001, "", {})
+
+
+def test_headers_are_text_and_not_long():
+    with pytest.raises(Malformed, match="UTF-8"):
+        post("a/b", b"", "", {"k": "\udcff"})
+    with pytest.raises(TooLarge, match="headers"):
+        post("a/b", b"", "", {"k": "x" * 16_384})
