@@ -8,7 +8,7 @@ g      ?= factory
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway bench-tenancy chaos dashboards release-schemas up down worker
+.PHONY: help demo test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway bench-tenancy chaos dashboards mosquitto release-schemas up down worker
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ help: ## Show the targets
 demo: $(READY) ## Run everything with simulated plants and a city, live in the terminal (FOR=60: for 60 seconds, then check and exit)
 	$(BIN)/headrace demo $(if $(FOR),--for $(FOR))
 
-test: check ## Run the checks and every test
+test: check mosquitto ## Run the checks and every test
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(READY) ## Lint, formatting and types
@@ -42,7 +42,7 @@ bench-recovery: $(READY) ## Measure how long a killed worker takes to recover, b
 bench-reload: $(READY) ## Measure how soon a rule that is applied is in force in every worker
 	$(BIN)/python -m bench.reload
 
-chaos: $(READY) ## Kill every part of the line at random under load and judge what is left (FOR=600: seconds, SEED=…: repeat a run)
+chaos: $(READY) mosquitto ## Kill every part of the line at random under load and judge what is left (FOR=600: seconds, SEED=…: repeat a run)
 	$(BIN)/python -m tests.integration.chaos $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED))
 
 bench-plants: $(READY) ## Measure how long a plant's aggregates take to the centre, between two clusters
@@ -56,14 +56,17 @@ release-schemas: ## Freeze the schemas as those of this version: CI then holds l
 	mkdir -p schemas/released/$(VERSION)
 	cp schemas/avro/*.avsc schemas/released/$(VERSION)
 
-bench-closed-loop: $(READY) ## Measure the time from a critical reading to the command at the machine
+bench-closed-loop: $(READY) mosquitto ## Measure the time from a critical reading to the command at the machine
 	$(BIN)/python -m bench.closed_loop
 
-bench-gateway: $(READY) ## Measure what one gateway process takes from MQTT into Kafka, beside a bare paho subscriber
+bench-gateway: $(READY) mosquitto ## Measure what one gateway process takes from MQTT into Kafka, beside a bare paho subscriber
 	$(BIN)/python -m bench.gateway
 
-bench-tenancy: $(READY) ## Measure what a flood of one tenant does to the latency of another
+bench-tenancy: $(READY) mosquitto ## Measure what a flood of one tenant does to the latency of another
 	$(BIN)/python -m bench.tenancy
+
+mosquitto: ## Install Mosquitto where it is missing: what speaks MQTT 5 to the tests and benchmarks (Debian: as root, or by sudo)
+	@deploy/mosquitto.sh
 
 up: $(READY) ## Start Kafka, schema registry and MQTT broker in the background
 	$(BIN)/headrace up

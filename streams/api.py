@@ -19,6 +19,7 @@ from streams.assembly import App
 from streams.clickhouse_errors import ClickHouseAway, TooMuch
 from streams.openapi import page
 from streams.peers import RETRY_SECONDS, ByAll, ByKey, NoAnswer, forward, forward_to_others, is_from_peer, owner
+from streams.web import asks_for
 
 DESCRIPTION: Final = "/openapi.json"
 PAGE: Final = "/api"
@@ -30,6 +31,10 @@ class Unknown(Exception):
 
 class Conflict(Exception):
     """What is asked cannot be done as things stand."""
+
+
+class Forbidden(Exception):
+    """It is not for who asks."""
 
 
 class Nothing(BaseModel):
@@ -50,6 +55,8 @@ class Question(NamedTuple):
     whose: ByKey | ByAll | None = None
     """Which workers of the group have the answer, if not every one."""
     method: Literal["GET", "POST", "DELETE"] = "GET"
+    tenant: str = ""
+    """The model's field that says whose devices it is about; without one it is not answered to tenants."""
 
 
 def mount(app: App, *questions: Question) -> None:
@@ -65,7 +72,9 @@ def mount(app: App, *questions: Question) -> None:
 def _handler(app: App, question: Question) -> Callable[[web.Request], Any]:
     async def handle(request: web.Request) -> web.Response:
         try:
-            asked = question.model.model_validate(await _given(request))
+            asked = question.model.model_validate(_within(asks_for(request), question, await _given(request)))
+        except Forbidden as forbidden:
+            return _json({"error": str(forbidden)}, HTTPStatus.FORBIDDEN)
         except orjson.JSONDecodeError as error:
             return _json({"error": f"the body is not JSON: {error}"}, HTTPStatus.BAD_REQUEST)
         except ValidationError as error:
@@ -89,6 +98,15 @@ def _handler(app: App, question: Question) -> Callable[[web.Request], Any]:
 async def _given(request: web.Request) -> object:
     given = orjson.loads(await request.read()) if request.method == "POST" else dict(request.query)
     return {**given, **request.match_info} if isinstance(given, dict) else given
+
+
+def _within(tenant: str, question: Question, given: object) -> object:
+    """What is asked, by who may ask for a tenant alone: for that one. Raises Forbidden."""
+    if not tenant or not isinstance(given, dict):
+        return given
+    if not question.tenant or given.get(question.tenant, tenant) != tenant:
+        raise Forbidden(f"this token is for what is {tenant}'s")
+    return {**given, question.tenant: tenant}
 
 
 async def _answer(app: App, question: Question, request: web.Request, asked: BaseModel) -> web.Response:
@@ -141,6 +159,7 @@ def _describe(name: str, questions: tuple[Question, ...]) -> dict[str, Any]:
         answers = {
             "200": {"description": "The answer.", "content": {"application/json": {}}},
             "400": {"description": "The question is wrong: which field, and why."},
+            "403": {"description": "It is not for the tenant whose token came with it."},
             "503": {"description": "What would know does not answer now: `error` says what. Ask again after `Retry-After` seconds."},
         }
         if in_path:

@@ -66,6 +66,7 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     request_id: str = Field(max_length=200, description="As the request was answered.")
+    tenant: str = Field(default="", max_length=60, description="Whose devices it was for; empty: whosever.")
     limit: int = Field(default=1_000, ge=1, le=MOST_DEVICES, description="At most so many devices; `next` is where the rest begins.")
     offset: int = Field(default=0, ge=0, description="How many to leave out: `next` of the answer before.")
 
@@ -93,7 +94,8 @@ def questions(reaching: Reaching, groups: Groups) -> list[Question]:
         return {"request_id": asked.request_id, "devices": len(rows), "expires_at": rows[0]["expires_at"]}
 
     def answer(asked: Asked) -> dict[str, Any]:
-        orders = sorted(reaching.standing.of_request(asked.request_id), key=lambda order: order.key)
+        found = reaching.standing.of_request(asked.request_id)
+        orders = sorted((order for order in found if asked.tenant in ("", order.command["tenant"])), key=lambda order: order.key)
         if not orders:
             raise Unknown(f"no request {asked.request_id}: it is unknown, or expired more than a day ago")
         page = [
@@ -115,8 +117,8 @@ def questions(reaching: Reaching, groups: Groups) -> list[Question]:
 
     path = "/api/commands"
     return [
-        Question(path, Asked, "What has become of a request: how many commands stand where, and each.", answer),
-        Question(path, Request, "Devices are to do something.", ask, method="POST"),
+        Question(path, Asked, "What has become of a request: how many commands stand where, and each.", answer, tenant="tenant"),
+        Question(path, Request, "Devices are to do something.", ask, method="POST", tenant="tenant"),
     ]
 
 

@@ -113,12 +113,12 @@ class Page:
 def questions(reporting: Reporting) -> list[Question]:
     """What a gateway can be asked about its devices."""
     page = Page(reporting)
-    one = "/api/devices/{tenant_id}/{device_id}"
+    one, whose = "/api/devices/{tenant_id}/{device_id}", "tenant_id"
     return [
-        Question("/api/devices", Asked, "Devices and how they are.", page.devices),
-        Question("/api/devices", New, "A device is registered, or what is registered of it changed.", page.register, method="POST"),
-        Question(one, One, "A device and how it is.", page.device),
-        Question(one, Retired, "A device goes out of service.", page.retire, method="DELETE"),
+        Question("/api/devices", Asked, "Devices and how they are.", page.devices, tenant="tenant"),
+        Question("/api/devices", New, "A device is registered, or changed.", page.register, method="POST", tenant=whose),
+        Question(one, One, "A device and how it is.", page.device, tenant=whose),
+        Question(one, Retired, "A device goes out of service.", page.retire, method="DELETE", tenant=whose),
     ]
 
 

@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     web_token: SecretStr = Field(
         default=SecretStr(""), description="What all but /live asks for (Authorization: Bearer …) where web_bind is no loopback address."
     )
+    tenant_tokens: SecretStr = Field(
+        default=SecretStr(""), description="The tokens of tenants, a=TOKEN,b=TOKEN: who comes with one is told about that tenant alone."
+    )
     desk: str = Field(default="http://127.0.0.1:6069", description="Where headrace alerts finds a desk worker.")
     gateway: str = Field(default="http://127.0.0.1:6068", description="Where headrace command finds a gateway's web endpoint.")
     escalate_minutes: float = Field(

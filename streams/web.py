@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 SILENT_SECONDS: Final = 15.0
 # A fifth of what the watchdog bears.
 STALLED_SECONDS: Final = 60.0
+_TENANT: Final = "tenant"
+_FOR_TENANTS: Final = ("/api", "/openapi.json", "/live")
+"""What paths begin with that tenants may ask for."""
 
 
 class State(NamedTuple):
@@ -63,12 +66,22 @@ def is_loopback(address: str) -> bool:
 
 
 def guard(app: "App") -> Middleware:
-    """Where others can reach it, a worker lets in who knows the token; `/live` says nothing, and is asked by supervisors that have none."""
+    """Where others can reach it, a worker lets in who knows a token; `/live` says nothing, and is asked by supervisors that have none.
+
+    Who comes with a tenant's token asks for that tenant, wherever the worker listens: see `asks_for`.
+    """
+    of_tenants = [pair.partition("=") for pair in settings().tenant_tokens.get_secret_value().split(",") if pair]
 
     @web.middleware
     async def asks_for_token(request: web.Request, handler: Handler) -> web.StreamResponse:
         token = settings().web_token.get_secret_value()
         given = request.headers.get("Authorization", "").encode()
+        for tenant, _, own in of_tenants:
+            if compare_digest(given, f"Bearer {own}".encode()):
+                request[_TENANT] = tenant
+                if not request.path.startswith(_FOR_TENANTS):
+                    return web.json_response({"error": f"a tenant's token is for {_FOR_TENANTS[0]} alone"}, status=HTTPStatus.FORBIDDEN)
+                return await handler(request)
         # Faust's own --web-bind may have changed what the settings say.
         if request.path == "/live" or is_loopback(app.conf.web_bind) or (token and compare_digest(given, f"Bearer {token}".encode())):
             return await handler(request)
@@ -76,6 +89,11 @@ def guard(app: "App") -> Middleware:
         return web.json_response(body, status=HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
 
     return asks_for_token
+
+
+def asks_for(request: web.Request) -> str:
+    """The tenant whose token a request came with; empty: it may ask for all."""
+    return cast(str, request.get(_TENANT, ""))
 
 
 async def _live(app: "App") -> web.Response:

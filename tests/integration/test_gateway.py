@@ -425,11 +425,17 @@ async def test_a_gateway_killed_in_mid_load_and_started_again_loses_nothing(stac
 
 
 @pytest.mark.parametrize("private", [broker], indirect=True, ids=["installed"])
-async def test_two_gateways_of_one_name_are_told_in_words(private, start):
+async def test_two_gateways_of_one_name_are_told_in_words(private, start, tmp_path):
     settings, _ = private
     first = start(settings, "north")
     await until(lambda: ready(first))
-    start(settings, "north")
+    second = start(settings, "north")
+    await until(lambda: second.process.poll() is not None)
+    assert second.process.returncode == 1
+    assert "is another gateway of this name running?" in second.tail()
+    assert ready(first)
+    # on another machine nothing but the session at the broker tells of it
+    start(settings.model_copy(update={"data": tmp_path / "elsewhere"}), "north")
     await until(lambda: "mqtt_session_taken_over client_id=gateway-north" in first.log.read_text())
     assert "HEADRACE_INSTANCE" in first.log.read_text()
 

@@ -24,6 +24,7 @@ from tests.integration.line import PATIENCE, Topics, Worker, actual, assert_equa
 
 SECONDS = 60
 FAULTS = "duplicates=0.02,disorder=0.05,late=0.005,garbage=0.01"
+TOKENS = {"a": "what-a-asks-with", "b": "what-b-asks-with"}
 ADMIN = {"kafka_user": "admin", "kafka_password": SecretStr("an-admin-s")}
 
 
@@ -64,7 +65,9 @@ def gateway(secured, a, b, tmp_path_factory):
     """Settings of a gateway of several tenants."""
     (port,) = free_ports(1)
     said = done(secured, "tenant", "gateway")
-    return as_user(secured, said, tmp_path_factory.mktemp("g"), tenants="a,b", gateway_http=f"127.0.0.1:{port}")
+    tokens = SecretStr(",".join(f"{tenant}={token}" for tenant, token in TOKENS.items()))
+    own = {"tenants": "a,b", "gateway_http": f"127.0.0.1:{port}", "tenant_tokens": tokens}
+    return as_user(secured, said, tmp_path_factory.mktemp("g"), **own)
 
 
 def refusal(work):
@@ -233,7 +236,31 @@ def test_one_gateway_registers_devices_of_its_tenants_and_tells_them_commands(ga
             return httpx.get(f"{api}/commands", params={"request_id": asked["request_id"]}, timeout=PATIENCE).json()["counts"]
 
         wait(lambda: counts() == {"QUEUED": 1}, running.tail, worker=running)
+        sees_its_own_devices_alone(api, asked["request_id"])
         assert running.stop() == 0, running.tail()
+
+
+def sees_its_own_devices_alone(api, request_id):
+    """What tenant b, and a, are told of a's device and command."""
+    a, b = (httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE) for token in TOKENS.values())
+    with a, b:
+        (seen,) = a.get(f"{api}/devices").json()["devices"]
+        assert (seen["tenant_id"], seen["device_id"]) == ("a", "lamp-2")
+        assert a.get(f"{api}/devices/a/lamp-2").is_success
+        assert a.get(f"{api}/commands", params={"request_id": request_id}).json()["counts"] == {"QUEUED": 1}
+        assert b.get(f"{api}/devices").json() == {"devices": [], "count": 0, "next": None}
+        assert b.get(f"{api}/commands", params={"request_id": request_id}).status_code == 404
+        device = {"tenant_id": "a", "device_id": "lamp-3", "device_type": "street_light"}
+        forbidden = [
+            b.get(f"{api}/devices", params={"tenant": "a"}),
+            b.get(f"{api}/devices/a/lamp-2"),
+            b.delete(f"{api}/devices/a/lamp-2"),
+            b.post(f"{api}/devices", json=device),
+            b.post(f"{api}/commands", json={"command": "on", "device": "lamp-2", "tenant": "a"}),
+            b.get(f"{api.removesuffix('/api')}/metrics"),
+            b.get(f"{api.removesuffix('/api')}/ready"),
+        ]
+        assert [answer.status_code for answer in forbidden] == [403] * len(forbidden)
 
 
 def test_a_wrong_password_is_told_and_what_to_do(b, tmp_path):

@@ -9,9 +9,10 @@ from streams.settings import settings
 from streams.web import guard
 
 
-async def statuses(monkeypatch, bound, token, given):
+async def statuses(monkeypatch, bound, token, given, of_tenants=""):
     """What /live and another page answer."""
     monkeypatch.setattr(settings(), "web_token", SecretStr(token))
+    monkeypatch.setattr(settings(), "tenant_tokens", SecretStr(of_tenants))
     app = web.Application(middlewares=[guard(SimpleNamespace(conf=SimpleNamespace(web_bind=bound)))])
 
     async def page(_):
@@ -36,3 +37,9 @@ async def test_a_worker_that_only_its_machine_can_reach_asks_for_no_token(monkey
 )
 async def test_a_worker_that_others_can_reach_asks_for_the_token_it_has(monkeypatch, bound, token, given, status):
     assert await statuses(monkeypatch, bound, token, given) == [200, status]
+
+
+@pytest.mark.parametrize("bound", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize(("given", "status"), [("Bearer t1", 403), ("Bearer t=2", 403), ("Bearer s3cret", 200)])
+async def test_a_tenant_s_token_does_not_show_what_is_of_all(monkeypatch, bound, given, status):
+    assert await statuses(monkeypatch, bound, "s3cret", given, "a=t1,b=t=2") == [200, status]
