@@ -2,19 +2,22 @@
 
 import asyncio
 import secrets
+from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import unquote, urlsplit
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from agents.gateway import mosquitto
 from agents.gateway.identity import PUBLISH, Credential, Kind, digest
 from deploy import registry_commands
 from deploy.reach import reached
 from schemas.catalog import CREDENTIALS
 from streams import operators
-from streams.passwords import hashed
+from streams.passwords import PASSWORD_ROUNDS, TOKEN_ROUNDS, for_mosquitto, hashed
 from streams.settings import settings
 
 app = typer.Typer(
@@ -22,7 +25,8 @@ app = typer.Typer(
     help="""Register devices, and see how they are; give them credentials, and take them back. In force in every gateway within a second.
 
 A device proves itself by a user and password (HTTP and WebSocket: Basic), a token (Bearer; CoAP: Uri-Query token=...) or a certificate of
-an authority in HEADRACE_GATEWAY_CLIENT_CA. It publishes to topics that name it in their second level, unless --publish says otherwise.
+an authority in HEADRACE_GATEWAY_CLIENT_CA; over MQTT by any of them, once Mosquitto has its files (headrace device mosquitto). It publishes
+to topics that name it in their second level, unless --publish says otherwise.
 From a tenant's first credential on, nobody gets in without one.""",
 )
 app.add_typer(registry_commands.app)
@@ -45,7 +49,7 @@ def passwd(
 
     Exit status 0: Kafka has it. 2: it cannot be, or Kafka or the registry does not answer.
     """
-    _give(_credential(Kind.PASSWORD, tenant, device, "password", hashed(password), publish))
+    _give(_credential(Kind.PASSWORD, tenant, device, "password", hashed(password), publish, for_mosquitto(password, PASSWORD_ROUNDS)))
 
 
 @app.command()
@@ -56,7 +60,7 @@ def token(device: Device, tenant: Tenant = "", publish: Publish = PUBLISH) -> No
     """
     made = secrets.token_urlsafe(TOKEN_BYTES)
     secret = digest(made)
-    _give(_credential(Kind.TOKEN, tenant, device, f"token-{secret[:8]}", secret, publish))
+    _give(_credential(Kind.TOKEN, tenant, device, f"token-{secret[:8]}", secret, publish, for_mosquitto(made, TOKEN_ROUNDS)))
     typer.echo(made)
 
 
@@ -106,9 +110,41 @@ def list_credentials(device: Annotated[str, typer.Argument(help="Those of one de
     Console().print(table)
 
 
-def _credential(kind: Kind, tenant: str, device: str, name: str, secret: str, publish: str) -> Credential:
+@app.command("mosquitto")
+def write_mosquitto(
+    folder: Annotated[Path, typer.Argument(help="Where to write `passwords` and `acl`.", file_okay=False)],
+) -> None:
+    """Have Mosquitto let in who has a credential, and hold devices to their topics: write its password and ACL files.
+
+    A device's user is <tenant>/<device> with a password, that and /<credential> with a token, a certificate's common name. The gateway's is
+    the one in HEADRACE_MQTT. Run it again after a change, and have Mosquitto read the files anew: pkill -HUP mosquitto.
+
+    Exit status 0: they are written. 2: HEADRACE_MQTT has no user and password, or Kafka or the registry does not answer.
+    """
+    url = urlsplit(settings().mqtt)
+    if not (url.username and url.password):
+        raise typer.BadParameter("HEADRACE_MQTT has no user and password: mqtt://USER:PASSWORD@HOST is how the gateway is to come in")
+    there = [each for each in _there("", "") if not each.revoked]
+    for each in there:
+        if mosquitto.user(each) is None:
+            typer.echo(f"left out: {each.tenant}/{each.device}/{each.name}, which Mosquitto cannot have; give it a new one", err=True)
+    gateway, password = unquote(url.username), for_mosquitto(unquote(url.password), TOKEN_ROUNDS)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in {
+        "passwords": f"{gateway}:{password}\n{mosquitto.passwords(there)}",
+        "acl": mosquitto.rules(there, gateway),
+    }.items():
+        written = folder / f".{name}"
+        written.touch(0o600)
+        written.write_text(text)
+        written.replace(folder / name)
+        typer.echo(f"{'password_file' if name == 'passwords' else 'acl_file'} {(folder / name).resolve()}")
+
+
+def _credential(kind: Kind, tenant: str, device: str, name: str, secret: str, publish: str, mosquitto: str = "") -> Credential:
+    about = {"kind": kind, "name": name, "secret": secret, "publish": publish, "mosquitto": mosquitto}
     try:
-        return Credential(tenant=tenant or settings().tenant, device=device, kind=kind, name=name, secret=secret, publish=publish)
+        return Credential.model_validate({"tenant": tenant or settings().tenant, "device": device, **about})
     except ValidationError as wrong:
         first = wrong.errors(include_input=False)[0]
         raise typer.BadParameter(f"{first['loc'][0]}: {first['msg']}") from wrong

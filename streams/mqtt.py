@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from paho.mqtt.client import Client, ConnectFlags, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -24,7 +24,7 @@ def connect(client: Client, url: str, **options: Any) -> None:  # noqa: ANN401
     if address.scheme == "mqtts":
         client.tls_set()
     if address.username is not None:
-        client.username_pw_set(address.username, address.password)
+        client.username_pw_set(unquote(address.username), unquote(address.password or ""))
     client.on_socket_open = _send_at_once
     client.connect_async(address.hostname, address.port or (8883 if address.scheme == "mqtts" else 1883), keepalive=30, **options)
     client.loop_start()

@@ -36,6 +36,8 @@ class Credential(BaseModel):
     """Tells those of one device apart."""
     secret: str = Field(min_length=1)
     """What it is proved by: a password's Argon2 hash, a token's SHA-256 in hexadecimal, a certificate's subject (`CN=lamp-7`)."""
+    mosquitto: str = ""
+    """What a password or token is proved by at Mosquitto, as its password file takes it."""
     publish: str = PUBLISH
     """MQTT topic filters, separated by spaces; `{device}` stands for the device's id."""
     revoked: bool = False
@@ -59,16 +61,21 @@ class Credential(BaseModel):
         """What finds it when somebody comes: a user's name, or what it is proved by."""
         return self.kind, f"{self.tenant}/{self.device}" if self.kind is Kind.PASSWORD else self.secret
 
+    @property
+    def filters(self) -> list[str]:
+        """MQTT topic filters of what it may publish."""
+        return [pattern.replace(_DEVICE, self.device) for pattern in self.publish.split()]
+
     @cached_property
-    def _filters(self) -> MQTTMatcher:
-        filters = MQTTMatcher()  # type: ignore[no-untyped-call]
-        for pattern in self.publish.split():
-            filters[pattern.replace(_DEVICE, self.device)] = pattern
-        return filters
+    def _matcher(self) -> MQTTMatcher:
+        matcher = MQTTMatcher()  # type: ignore[no-untyped-call]
+        for pattern in self.filters:
+            matcher[pattern] = pattern
+        return matcher
 
     def may_publish(self, topic: str) -> bool:
         """Whether one of its filters matches the topic, as an MQTT broker would say."""
-        return next(self._filters.iter_match(topic), None) is not None  # type: ignore[no-untyped-call]
+        return next(self._matcher.iter_match(topic), None) is not None  # type: ignore[no-untyped-call]
 
 
 def digest(token: str) -> str:

@@ -1,0 +1,33 @@
+"""Mosquitto's files of who may come in and publish what, made of the devices' credentials: mosquitto.conf(5)."""
+
+from collections.abc import Iterable
+
+from agents.gateway.commands import CITY, topic_of
+from agents.gateway.identity import Credential, Kind
+
+
+def user(credential: Credential) -> str | None:
+    """The name a device gives to Mosquitto; None where there can be none.
+
+    A password's is `<tenant>/<device>`, a token's that and the token's name, a certificate's its common name.
+    """
+    if credential.kind is Kind.CERTIFICATE:
+        attribute, _, name = credential.secret.partition("=")
+        return name if attribute == "CN" else None
+    name = "/".join((credential.tenant, credential.device, *([credential.name] if credential.kind is Kind.TOKEN else [])))
+    return name if credential.mosquitto and ":" not in name else None
+
+
+def passwords(credentials: Iterable[Credential]) -> str:
+    """The password file: a line for each password and token."""
+    return "".join(f"{name}:{each.mosquitto}\n" for each in credentials if each.mosquitto and (name := user(each)))
+
+
+def rules(credentials: Iterable[Credential], gateway: str) -> str:
+    """The ACL file: a device publishes what its credential says and hears its own commands, the gateway everything."""
+    paragraphs = [[f"user {gateway}", "topic readwrite #"]]
+    for each in credentials:
+        if name := user(each):
+            hears = topic_of({"domain": CITY, "device_id": each.device})
+            paragraphs.append([f"user {name}", *(f"topic write {pattern}" for pattern in each.filters), f"topic read {hears}"])
+    return "\n".join("".join(f"{line}\n" for line in lines) for lines in paragraphs)

@@ -1,0 +1,31 @@
+from agents.gateway.identity import Credential, Kind
+from agents.gateway.mosquitto import passwords, rules, user
+
+
+def credential(kind, **fields):
+    given = {"tenant": "acme", "device": "lamp-1", "kind": kind, "name": "token-1", "secret": "CN=lamp-1", "mosquitto": "$7$1$a$b"}
+    return Credential.model_validate(given | fields)
+
+
+def test_a_user_is_told_by_what_proves_it():
+    assert user(credential(Kind.PASSWORD)) == "acme/lamp-1"
+    assert user(credential(Kind.TOKEN)) == "acme/lamp-1/token-1"
+    assert user(credential(Kind.CERTIFICATE)) == "lamp-1"
+
+
+def test_what_mosquitto_cannot_have_is_in_neither_file():
+    several = [
+        credential(Kind.PASSWORD, mosquitto=""),
+        credential(Kind.TOKEN, device="a:b"),
+        credential(Kind.CERTIFICATE, secret="DNS=lamp", mosquitto=""),
+    ]
+    assert [user(each) for each in several] == [None] * 3
+    assert passwords(several) == ""
+    assert rules(several, "gateway") == "user gateway\ntopic readwrite #\n"
+
+
+def test_a_device_publishes_what_its_credential_says_and_hears_its_commands():
+    held = credential(Kind.PASSWORD, publish="+/{device}/# parks/lights")
+    assert passwords([held]) == "acme/lamp-1:$7$1$a$b\n"
+    own = "user acme/lamp-1\ntopic write +/lamp-1/#\ntopic write parks/lights\ntopic read devices/lamp-1/command\n"
+    assert rules([held], "gateway").endswith("\n\n" + own)
