@@ -113,6 +113,9 @@ def _run(ours: Settings, running: ExitStack, seconds: float | None, simulators: 
             simulator.stop()
         after = _drained(reader, feed, [*workers.values()])
         of_factory, of_city = (simulator.truth for simulator in simulators)
+        if not (of_factory.exists() and of_city.exists()):
+            _say("stopped before the simulators had begun")
+            return []
         truth = orjson.loads(of_factory.read_bytes().splitlines()[0])
         told = pl.read_parquet(of_city)
         _summary(before, after, feed, truth["sent"], told)

@@ -82,7 +82,8 @@ class Simulator(Service):
         return cls(settings, "city-simulator", "city", *(f"--{name}={value}" for name, value in options.items()))
 
     def command(self) -> list[str]:
-        """The headrace command beside this Python."""
+        """The headrace command beside this Python; what an earlier run was due is gone."""
+        self.truth.unlink(missing_ok=True)
         return [str(Path(sys.executable).with_name("headrace")), *self._words]
 
     def answers(self) -> bool:

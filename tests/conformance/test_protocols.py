@@ -1,7 +1,9 @@
 """The same facts of every protocol that devices speak to the gateway."""
 
 import asyncio
+import secrets
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from uuid import uuid4
 
@@ -10,10 +12,12 @@ import orjson
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from agents.gateway.identity import PUBLISH, Credential, Kind, digest
 from deploy.embedded.preflight import free_ports
-from schemas.catalog import TEMPERATURE
+from schemas.catalog import CREDENTIALS, TEMPERATURE
 from schemas.registry import Registry
 from schemas.wire import decode
+from streams import operators
 from tests.conformance.devices import DEVICES, Lost, Mqtt
 from tests.integration.line import PATIENCE, Worker, headrace, wait
 
@@ -29,7 +33,7 @@ def settings(stack, tmp_path_factory):
 @pytest.fixture(scope="module")
 def token(settings):
     """Of a device that may publish for all others, as a site's own hub does."""
-    return made(settings, "hub", "--publish", "#")
+    return made(settings, "hub", "#")
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +52,14 @@ def device():
     return f"d-{uuid4().hex[:12]}"
 
 
-def made(settings, device, *options):
-    """A new token of the device."""
-    status, said = headrace(settings, "device", "token", device, *options)
-    assert status == 0, said
-    return said.splitlines()[0]
+def made(settings, device, publish=PUBLISH):
+    """A new token of the device, as headrace device token makes it."""
+    token = secrets.token_urlsafe()
+    about = {"kind": Kind.TOKEN, "name": f"token-{token[:8]}", "secret": digest(token), "publish": publish}
+    credential = Credential(tenant=settings.tenant, device=device, **about)
+    with ThreadPoolExecutor(1) as apart:  # from the loop of a test
+        apart.submit(asyncio.run, operators.apply(settings, CREDENTIALS, f"{credential.tenant}/{device}", [credential])).result()
+    return token
 
 
 def let_in(settings, token, tls=None, *, status=202):

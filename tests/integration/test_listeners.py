@@ -151,7 +151,7 @@ def test_logins_and_what_is_turned_away_are_counted(settings, running, client, d
 
 
 def test_credentials_are_listed_without_their_secrets_until_they_are_revoked(settings, device):
-    token = made(settings, device, "--publish", "a/#")
+    token = made(settings, device, "a/#")
     _, listed = headrace(settings, "device", "credentials", device)
     assert "token-" in listed
     assert "a/#" in listed
