@@ -38,6 +38,9 @@ PACED_SECONDS: Final = 30
 PACED_SHARE: Final = 0.5
 """Of the rate just measured: the load at which latency is taken."""
 WARM_UP_SECONDS: Final = 5
+EACH_RATE: Final = 7_500
+"""What each gateway gets a second where the cost of one is held against that of each of two: two cores carry both and all else."""
+EACH_SECONDS: Final = 15
 HELD: Final = 10_000
 LEAD_SECONDS: Final = 4.0
 """From the start of the generator's process to its first message."""
@@ -100,6 +103,19 @@ def throughput(settings: Settings, gateways: Sequence[psutil.Popen], topic: Lag)
     middle = [sample for sample in samples if 0.1 * MESSAGES <= sample[1] <= 0.95 * MESSAGES]
     (began, first, cpu), (ended, last, spent) = middle[0], middle[-1]
     return {"rate": (last - first) / (ended - began), "cpu_us": (spent - cpu) / (last - first) * 1e6}
+
+
+def paced_cost(settings: Settings, gateways: Sequence[psutil.Popen], topic: Lag) -> float:
+    """CPU-seconds of all gateways a message, at a rate that is the same for each however many there are."""
+    messages = EACH_RATE * EACH_SECONDS * len(gateways)
+    before, spent = topic.end(), sum(usage(gateway)[0] for gateway in gateways)
+    with sending(settings, messages, EACH_RATE * len(gateways)):
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while topic.end() - before < messages:
+            if time.monotonic() > deadline:
+                raise BenchError(f"{topic.end() - before} of {messages} messages came in {PATIENCE_SECONDS:.0f} s")
+            time.sleep(0.1)
+    return (sum(usage(gateway)[0] for gateway in gateways) - spent) / messages
 
 
 def latency(settings: Settings, schema_id: int, rate: float) -> dict[str, float]:
@@ -171,12 +187,15 @@ def measure(stack: LocalStack) -> dict[str, Any]:
         _settle(topic)
         ours = throughput(settings, [gateway], topic)
         on_its_way = latency(settings, schema_id, ours["rate"] * PACED_SHARE)
+        alone = paced_cost(settings, [gateway], topic)
         second, second_log = GATEWAY.command(settings, folder), log.with_stem("gateway-2")
         with running(second, env=environment | {"HEADRACE_INSTANCE": "2"}, cwd=BENCH.parent, log=second_log) as other:
             wait_until_ready(f"http://127.0.0.1:{second[-1]}/ready")
+            each_of_two = paced_cost(settings, [gateway, other], topic)
             both = throughput(settings, [gateway, other], topic)
             check_alive(other, second_log)
         check_alive(gateway, log)
+    both |= {"paced_cpu_us": each_of_two * 1e6, "alone_paced_cpu_us": alone * 1e6}
     return {"paho_cpu_us": paho * 1e6, "ratio_paho": paho * 1e6 / ours["cpu_us"], **ours, "latency": on_its_way, "two": both, **connected}
 
 

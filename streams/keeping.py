@@ -2,13 +2,14 @@
 
 round ─┬▶ Kafka ──────── confirmed ─▶ DELIVERED
        ├▶ overdue: a copy to the spool ─▶ SPOOLED, and out of it when Kafka confirms
-       └▶ Kafka is away, or the spool not empty: the spool ─▶ SPOOLED ─▶ drained in order ─▶ Kafka
+       └▶ Kafka is away, or something of the tenant lies in the spool: the spool ─▶ SPOOLED ─▶ drained in order ─▶ Kafka
 """
 
 import asyncio
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -69,11 +70,6 @@ class Keeping(Service):
         app.services.append(self)
 
     @property
-    def away(self) -> bool:
-        """Whether messages go to the spool: Kafka owes an answer, or has yet to get what came before them."""
-        return bool(self._overdue or self.spool.backlog)
-
-    @property
     def _answers(self) -> bool:
         """Whether Kafka is there: then the spool is soon empty, and what comes had better wait than make it longer."""
         return not self._overdue and time.monotonic() - self._drains_since < PATIENCE_SECONDS
@@ -122,17 +118,27 @@ class Keeping(Service):
             self._backlogged.clear()
 
     async def forward(self, round_: Round) -> None:
-        """Send a round's records or, where Kafka is away, spool them."""
+        """Send a round's records or, where Kafka is away, spool them; spool those of tenants whose earlier ones lie there."""
         self._hold_back(round_)
-        began = time.monotonic()
-        while self.away and self._answers and time.monotonic() < began + PATIENCE_SECONDS:
+        began, tenants = time.monotonic(), {record.tenant for record in round_.records}
+        while tenants and all(self.spool.waiting[tenant] for tenant in tenants) and self._answers:
+            if time.monotonic() > began + PATIENCE_SECONDS:
+                break
             await self.sleep(0.01)
-        if self.away or not await self._has_topics(round_.records):
+        if self._overdue or not await self._has_topics(round_.records):
             while self._unconfirmed:  # what was sent before has to lie before it in the spool, too
                 await self.sleep(0.005)
             await self._keep(round_)
             self._backlogged.set()
-        elif round_.records:
+            return
+        behind = [self.spool.waiting[record.tenant] > 0 for record in round_.records]
+        if any(behind):
+            part = replace(round_)
+            part.keep(behind)
+            await self._keep(part)
+            self._backlogged.set()
+            round_.keep([not is_behind for is_behind in behind])
+        if round_.records:
             round_.sent_at = time.monotonic()
             round_.consignment = await self._send(round_.records)
             self._unconfirmed += 1

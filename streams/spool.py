@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS spooled (
     id INTEGER PRIMARY KEY, urgent INTEGER NOT NULL, tenant TEXT NOT NULL, topic TEXT NOT NULL,
     key BLOB, value BLOB, headers TEXT NOT NULL, bytes INTEGER NOT NULL
 )"""
-_INDEX: Final = "CREATE INDEX IF NOT EXISTS in_order ON spooled (urgent DESC, id)"
+_INDEX: Final = "CREATE INDEX IF NOT EXISTS in_order ON spooled (tenant, urgent DESC, id)"
 
 _OPENING: Final = (
     # one writer and no other reader: the lock tells a second gateway of it, and saves a file of shared memory
@@ -50,7 +50,7 @@ class Outgoing(NamedTuple):
 
 
 class Spool:
-    """Records in the order they came, urgent ones first; each tenant has so many bytes of the disk.
+    """Each tenant's records in the order they came, urgent ones first; each has so many bytes of the disk, and its turn when they go.
 
     All that touches the file runs in one thread, so nothing waits for a disk but who asked.
     """
@@ -64,6 +64,8 @@ class Spool:
         """By tenant."""
         self.bytes: Counter[str] = Counter()
         """The same, of their records."""
+        self.waiting: Counter[str] = Counter()
+        """The rows among them that are to be given out."""
         self._next = 0
         self._apart: set[int] = set()
         """Ids of rows that are not to be given out: Kafka has them, or is about to."""
@@ -91,7 +93,7 @@ class Spool:
     @property
     def backlog(self) -> int:
         """Rows to be given out."""
-        return self.rows.total() - len(self._apart) + len(self._gone)
+        return self.waiting.total()
 
     async def put(self, records: Sequence[Outgoing], *, sent: bool = False) -> range | None:
         """Write records, all or none; their ids when they are synced, None if the disk takes none now.
@@ -110,19 +112,25 @@ class Spool:
             self._apart.update(ids)
         for record in records:
             self.rows[record.tenant] += 1
+            self.waiting[record.tenant] += not sent
             self.bytes[record.tenant] += _size(record)
         return ids
 
     async def first(self, count: int) -> tuple[list[int], list[Outgoing]]:
-        """The records that are next, with their ids."""
-        everything = await self._run(lambda: self._first(count + len(self._apart)))
-        found = [row for row in everything if row[0] not in self._apart][:count]
+        """The records that are next, about so many: as many of one tenant as of another. With their ids."""
+        tenants = [tenant for tenant, rows in self.waiting.items() if rows]
+        share = -(-count // max(len(tenants), 1))
+        found = []
+        for everything in await self._run(lambda: [self._first(tenant, share + len(self._apart)) for tenant in tenants]):
+            found += [row for row in everything if row[0] not in self._apart][:share]
+        found.sort(key=lambda row: (not row[1], row[0]))
         return [row[0] for row in found], [Outgoing(*row[3:6], _headers(row[6]), row[2], bool(row[1])) for row in found]
 
     async def remove(self, ids: Sequence[int], records: Sequence[Outgoing]) -> None:
         """Kafka has them. What a full disk does not let go is let go later, or goes to Kafka once more after a restart."""
-        for record in records:
+        for number, record in zip(ids, records, strict=True):
             self.rows[record.tenant] -= 1
+            self.waiting[record.tenant] -= number not in self._apart
             self.bytes[record.tenant] -= _size(record)
         self._apart.update(ids)
         self._gone += ids
@@ -147,7 +155,7 @@ class Spool:
         except sqlite3.OperationalError as problem:
             raise SpoolBusy(f"{self._file} cannot be opened ({problem}): is another gateway of this name running?") from problem
         for tenant, rows, size, last in found:
-            self.rows[tenant], self.bytes[tenant] = rows, size
+            self.rows[tenant], self.waiting[tenant], self.bytes[tenant] = rows, rows, size
             self._next = max(self._next, last + 1)
 
     def _put(self, ids: range, records: Sequence[Outgoing]) -> None:
@@ -158,9 +166,10 @@ class Spool:
         with _Transaction(self._db):
             self._db.executemany("INSERT INTO spooled VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
-    def _first(self, count: int) -> list[tuple[int, int, str, str, bytes | None, bytes, str]]:
-        wanted = "SELECT id, urgent, tenant, topic, key, value, headers FROM spooled ORDER BY urgent DESC, id LIMIT ?"
-        return self._db.execute(wanted, (count,)).fetchall()
+    def _first(self, tenant: str, count: int) -> list[tuple[int, int, str, str, bytes | None, bytes, str]]:
+        columns = "id, urgent, tenant, topic, key, value, headers"
+        wanted = f"SELECT {columns} FROM spooled WHERE tenant = ? ORDER BY urgent DESC, id LIMIT ?"
+        return self._db.execute(wanted, (tenant, count)).fetchall()
 
     def _remove(self, ids: Sequence[int], is_empty: bool) -> None:
         with _Transaction(self._db):

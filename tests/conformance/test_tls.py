@@ -32,7 +32,7 @@ def settings(stack, authority):
 
 @pytest.fixture(scope="module", autouse=True)
 def running(settings, tmp_path_factory):
-    with Worker(settings, tmp_path_factory.mktemp("gateway"), instance="tls", module="streams.gateway") as gateway:
+    with Worker(settings, tmp_path_factory.mktemp("gateway"), module="streams.gateway") as gateway:
         for protocol in ("http", "websocket", "coap"):
             gateway.wait_for(f"{protocol}_listening")
         yield gateway

@@ -126,23 +126,26 @@ def bad_records(kafka, schema_id):
     yield "k" * 2 * MEGABYTE, good, Reason.WRONG_KEY
 
 
-def allow(settings, topic, record_bytes):
-    admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
+def allow(settings, topic, record_bytes, large):
+    """Have a topic take records of that size; `large`, a good one, goes to another partition once it does."""
     limit = ConfigEntry("max.message.bytes", str(record_bytes), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[limit])
-    for altered in admin.incremental_alter_configs([resource]).values():
+    for altered in AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0}).incremental_alter_configs([resource]).values():
         altered.result()
 
     def in_force():
-        (asked,) = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, topic)]).values()
-        return asked.result()["max.message.bytes"].value == str(record_bytes)
+        try:
+            produce(settings, [(DEVICE, large)], partition=GOOD_PARTITIONS[1])
+        except AssertionError:
+            return False
+        return True
 
-    # the controller says yes before the broker has heard of it
-    wait(in_force, lambda: f"{topic} takes no records of {record_bytes} bytes")
+    # the controller says yes before the broker goes by it
+    wait(in_force, lambda: f"{topic} takes no records of {len(large)} bytes")
 
 
 def test_every_bad_record_becomes_a_dead_letter_and_the_good_ones_between_them_count(kafka, topics, schema_id, tmp_path):
-    allow(kafka, READINGS.topic, 8 * MEGABYTE)
+    allow(kafka, READINGS.topic, 8 * MEGABYTE, written(schema_id, reading(location="x" * 2 * MEGABYTE)))
     bad = list(bad_records(kafka, schema_id))
     load, expected = [], {}
     for number, (key, value, reason) in enumerate(bad):

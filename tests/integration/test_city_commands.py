@@ -37,7 +37,7 @@ def settings(stack):
 class Gateway:
     """A gateway that can be killed and started again at the same place."""
 
-    def __init__(self, settings, folder, instance="commands"):
+    def __init__(self, settings, folder, instance=""):
         self.settings, self.folder, self.instance = settings, folder, instance
         self.port = free_ports(1)[0]
         self.start()

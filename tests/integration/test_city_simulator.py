@@ -41,7 +41,7 @@ class Gateway:
         self.start()
 
     def start(self):
-        self.worker = Worker(self.settings, self.folder, instance="city", module="streams.gateway")
+        self.worker = Worker(self.settings, self.folder, module="streams.gateway")
         wait(lambda: is_ready(self.worker), self.worker.tail, worker=self.worker)
 
 

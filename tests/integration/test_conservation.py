@@ -5,11 +5,13 @@ import resource
 import threading
 import time
 from collections import defaultdict
+from contextlib import closing
 
 import httpx
 import orjson
 import psutil
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -18,6 +20,7 @@ from paho.mqtt.properties import Properties
 from deploy.embedded.preflight import free_ports
 from deploy.embedded.stack import LocalStack, on_free_ports
 from schemas.catalog import LIGHTS, MANHOLES, PARKING
+from streams.keeping import DRAIN_RECORDS
 from streams.mqtt import connect
 from tests.integration.line import Topics, Worker, wait
 
@@ -256,3 +259,43 @@ def test_a_full_disk_is_told_to_devices_and_costs_nothing(stack, settings, tmp_p
         wait(lambda: post(number).status_code == 202, lambda: gateway.worker.tail())
         wait(lambda: kept(settings, [PARKING])["p-1"] == [*range(number + 1)], lambda: f"{kept(settings, [PARKING])}, {number}")
         assert balanced(gateway.ledger())
+
+
+def log(settings, topic):
+    """Sequence numbers and times of a topic's messages, in the order of one device's."""
+    with closing(Consumer({"bootstrap.servers": settings.kafka, "group.id": "conservation", "log_level": 0})) as consumer:
+        partitions = [TopicPartition(topic, number, 0) for number in consumer.list_topics(topic, timeout=10).topics[topic].partitions]
+        end = sum(consumer.get_watermark_offsets(partition, timeout=10)[1] for partition in partitions)
+        consumer.assign(partitions)
+        found = []
+        while len(found) < end:
+            found += consumer.consume(10_000, timeout=0.2)
+    return [message.timestamp()[1] for message in found]
+
+
+def test_a_tenant_whose_share_of_the_disk_is_full_holds_up_no_other_one(stack, settings, tmp_path):
+    settings = settings.model_copy(update={"tenants": "a,b", "spool_mb": 4, "gateway_tenant_rate": 0, "gateway_device_rate": 0})
+    with Gateway(settings, tmp_path) as gateway, httpx.Client(base_url=f"http://{settings.gateway_http}", timeout=60) as client:
+        wait(gateway.is_ready, lambda: gateway.worker.tail())
+
+        def post(tenant, numbers):
+            data = {"occupied": True, "note": "x" * 200}
+            batch = [{"topic": f"parking/{tenant}_p_1/occupancy", "data": data | {"sequence": number}} for number in numbers]
+            return client.post("/messages", json=batch).json()["verdicts"]
+
+        assert post("a", [0]) + post("b", [0]) == ["delivered"] * 2
+        stack.kafka.kill()
+        assert post("b", [1]) == ["spooled"]
+        taken, verdicts = 1, []
+        while "full" not in verdicts:
+            verdicts = post("a", range(taken, taken + 1_000))
+            taken += verdicts.count("spooled")
+        assert taken > 4 * DRAIN_RECORDS
+        assert set(post("b", range(2, 12))) == {"spooled"}
+        stack.kafka.start()
+        stack.kafka.wait()
+        wait(lambda: len(log(settings, "a.parking.occupancy.raw")) == taken, lambda: f"{taken}, {gateway.ledger()}")
+        wait(lambda: len(log(settings, "b.parking.occupancy.raw")) == 12, lambda: f"{gateway.ledger()}")
+        # those of b went with the first of a, not behind all of them
+        assert max(log(settings, "b.parking.occupancy.raw")) < max(log(settings, "a.parking.occupancy.raw"))
+        assert post("b", [12]) == ["delivered"]

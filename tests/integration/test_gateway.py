@@ -442,7 +442,7 @@ async def test_two_gateways_of_one_name_are_told_in_words(private, start, tmp_pa
 
 async def test_a_gateway_that_cannot_deliver_exits_with_an_error(stack, start, plant, tmp_path):
     """A record Kafka will never take; the topic's limit is put below what the gateway sends."""
-    worker = start(stack.settings, plant)
+    worker = start(stack.settings)
     await until(lambda: ready(worker))
     limits = [ConfigEntry("max.message.bytes", value, incremental_operation=AlterConfigOpType.SET) for value in ("100", "1048588")]
     admin = AdminClient({"bootstrap.servers": stack.settings.kafka})

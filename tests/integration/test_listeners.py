@@ -26,7 +26,7 @@ def settings(stack):
 
 @pytest.fixture(scope="module")
 def running(settings, tmp_path_factory):
-    with Worker(settings, tmp_path_factory.mktemp("gateway"), instance="listeners", module="streams.gateway") as gateway:
+    with Worker(settings, tmp_path_factory.mktemp("gateway"), module="streams.gateway") as gateway:
         for protocol in ("http", "websocket", "coap"):
             gateway.wait_for(f"{protocol}_listening")
         yield gateway

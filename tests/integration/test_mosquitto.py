@@ -78,7 +78,7 @@ def guarded(settings, files, authority):
 
 @pytest.fixture(scope="module")
 def gateway(settings, guarded, tmp_path_factory):
-    with Worker(settings, tmp_path_factory.mktemp("gateway"), instance="mosquitto", module="streams.gateway") as running:
+    with Worker(settings, tmp_path_factory.mktemp("gateway"), module="streams.gateway") as running:
         running.wait_for("mqtt_subscribed")
         yield running
 

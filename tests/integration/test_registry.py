@@ -55,7 +55,7 @@ def web(gateway):
 
 
 def started(settings, folder):
-    gateway = Worker(settings, folder, instance="registry", module="streams.gateway")
+    gateway = Worker(settings, folder, module="streams.gateway")
     gateway.wait_for("mqtt_subscribed")
     return gateway
 

@@ -47,6 +47,16 @@ async def test_the_next_process_finds_what_the_last_one_left(tmp_path):
     await successor.close()
 
 
+async def test_a_tenant_s_few_records_do_not_wait_for_all_of_another_s(spool):
+    many, few = [record(number) for number in range(100)], [record(100, "b"), record(101, "b", urgent=True)]
+    await spool.put([*many, *few])
+    ids, records = await spool.first(10)
+    assert records == [few[1], *many[:5], few[0]]
+    await spool.remove(ids, records)
+    assert (spool.waiting["a"], spool.waiting["b"]) == (95, 0)
+    assert (await spool.first(10))[1] == many[5:15]
+
+
 async def test_what_kafka_has_is_let_go(spool):
     await spool.put([record(number) for number in range(5)])
     ids, records = await spool.first(3)
