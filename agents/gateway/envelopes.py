@@ -96,7 +96,7 @@ def envelop(deliveries: Sequence[Delivery], place: Place, now_ms: int) -> Envelo
                 made.rejects.append(Reject(row, Reason.TOO_LARGE, reason))
                 continue
             said = message.headers
-            own = _identity(topic, document, said, message.payload)
+            own = _identity(address.tenant, topic, document, said, message.payload)
             message_id, mark = own or (f"{place.node}-{place.run}-{place.taken + row:x}", None)
             data_type = RAW if document is None else target.data_type
             line = (message_id, target.device_id, address.tenant, source, topic, received_at, text, data_type, message.qos, target.priority)
@@ -138,7 +138,7 @@ def _with(headers: list[Header], said: Mapping[str, str]) -> list[Header]:
     return [*headers, *((name, value.encode("utf-8", "replace")) for name, value in said.items() if name not in OURS)]
 
 
-def _identity(topic: str, document: object, said: Mapping[str, str], payload: bytes) -> tuple[str, object] | None:
+def _identity(tenant: str, topic: str, document: object, said: Mapping[str, str], payload: bytes) -> tuple[str, object] | None:
     """A message's own name, and what is equal of the same message sent again; None if it has neither an id nor a sequence number.
 
     A device that starts anew counts from 0 again, so an equal number alone does not make two messages one: what they say has to be, too.
@@ -149,10 +149,10 @@ def _identity(topic: str, document: object, said: Mapping[str, str], payload: by
         own = own or document.get("message_id")
         sequence = document.get("sequence", document.get("seq"))
     if type(own) is str and own:
-        return own, (topic, own)
+        return own, (tenant, topic, own)
     if type(sequence) is int:
         at = document.get("timestamp", "")  # type: ignore[attr-defined]
-        return f"{topic}#{sequence}@{at}", (topic, sequence, hash(payload))
+        return f"{topic}#{sequence}@{at}", (tenant, topic, sequence, hash(payload))
     return None
 
 

@@ -130,7 +130,8 @@ def allow(settings, topic, record_bytes, large):
     """Have a topic take records of that size; `large`, a good one, goes to another partition once it does."""
     limit = ConfigEntry("max.message.bytes", str(record_bytes), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[limit])
-    for altered in AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0}).incremental_alter_configs([resource]).values():
+    admin = AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
+    for altered in admin.incremental_alter_configs([resource]).values():
         altered.result()
 
     def in_force():

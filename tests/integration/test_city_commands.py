@@ -262,7 +262,7 @@ async def test_a_device_that_says_nothing_is_told_of_and_its_late_answer_counts(
         await gateway.until(request, UNANSWERED=1)
         await lamp.answer(lamp.told[0]["command_id"], {"ok": True})
         await gateway.until(request, ACKNOWLEDGED=1)
-    assert len(lamp.told) == 1
+    assert len(lamp.done) == 1
 
 
 async def test_a_device_that_is_away_is_told_when_it_comes_and_not_after_the_command_expired(gateway, topics, lamp):

@@ -22,6 +22,7 @@ from deploy.embedded.stack import LocalStack, on_free_ports
 from schemas.catalog import LIGHTS, MANHOLES, PARKING
 from streams.keeping import DRAIN_RECORDS
 from streams.mqtt import connect
+from tests.conformance.test_protocols import let_in, made
 from tests.integration.line import Topics, Worker, wait
 
 DOWN_SECONDS = 60
@@ -274,14 +275,16 @@ def log(settings, topic):
 
 
 def test_a_tenant_whose_share_of_the_disk_is_full_holds_up_no_other_one(stack, settings, tmp_path):
-    settings = settings.model_copy(update={"tenants": "a,b", "spool_mb": 4, "gateway_tenant_rate": 0, "gateway_device_rate": 0})
+    settings = settings.model_copy(update={"tenants": "a,b", "spool_mb": 8, "gateway_tenant_rate": 0, "gateway_device_rate": 0})
     with Gateway(settings, tmp_path) as gateway, httpx.Client(base_url=f"http://{settings.gateway_http}", timeout=60) as client:
         wait(gateway.is_ready, lambda: gateway.worker.tail())
 
+        tokens = {tenant: let_in(settings, made(settings.model_copy(update={"tenant": tenant}), "p-1")) for tenant in "ab"}
+
         def post(tenant, numbers):
             data = {"occupied": True, "note": "x" * 200}
-            batch = [{"topic": f"parking/{tenant}_p_1/occupancy", "data": data | {"sequence": number}} for number in numbers]
-            return client.post("/messages", json=batch).json()["verdicts"]
+            batch = [{"topic": "parking/p-1/occupancy", "data": data | {"sequence": number}} for number in numbers]
+            return client.post("/messages", json=batch, headers={"Authorization": f"Bearer {tokens[tenant]}"}).json()["verdicts"]
 
         assert post("a", [0]) + post("b", [0]) == ["delivered"] * 2
         stack.kafka.kill()

@@ -122,6 +122,13 @@ def test_the_same_again_has_the_same_mark_and_a_device_that_started_anew_another
     assert d == e
 
 
+def test_the_same_from_devices_of_two_tenants_is_not_the_same():
+    messages = [Post("lights/l-1/status", b'{"sequence":1}'), Post("lights/l-1/status", b"x", headers={"message_id": "m-1"})]
+    where = place()
+    of_a, of_b = (envelop([Delivery(messages, Source.HTTP, Sender(tenant, "l-1"), 1)], where, 1).marks for tenant in "ab")
+    assert not set(of_a) & set(of_b)
+
+
 def test_a_message_of_less_quality_of_service_than_agreed_is_counted_and_taken():
     made = envelop([Delivery([Post("manhole/m-1/alarm", b"{}", 1)], Source.MQTT, Sender(), 1)], place(), 1)
     assert (made.misfits, made.frame.height) == (1, 1)
