@@ -232,6 +232,7 @@ After an absence the uplink catches up at {found["caught_up_per_second"]:,.0f} r
 def _gateway() -> str:
     """The section on what `python -m bench.gateway` measured last."""
     found = orjson.loads((RESULTS / "gateway.json").read_bytes())
+    two = found["two"]
     return f"""
 ## The gateway
 
@@ -245,8 +246,9 @@ At half that rate, from the time a message was due to leave its device until Kaf
 
 {_table(pl.DataFrame([found["latency"]]))}
 
-Two gateways that share the subscription: {found["two"]["rate"]:,.0f} messages a second, {found["two"]["cpu_us"]:.1f} µs each. What more
-cores would take is that processor time; on this machine the two share what brokers and generator leave.
+Two gateways that share the subscription: {two["rate"]:,.0f} messages a second, {two["cpu_us"]:.1f} µs each, of what brokers and generator
+leave them of two cores. Where nobody is short of a core, at 7,500 messages a second for each gateway, a message costs one gateway alone
+{two["alone_paced_cpu_us"]:.1f} µs and either of two {two["paced_cpu_us"]:.1f} µs: how near to linear a second one is, as far as there are cores.
 
 {found["connections"]:,} connected devices take {found["kb_per_connection"]:.1f} KiB of Mosquitto's memory each and
 {found["kernel_kb_per_connection"]:.1f} KiB of the kernel's; they connected one after another, {found["connects_per_second"]:,.0f} a second.

@@ -32,8 +32,8 @@ from tables.factory import WINDOWING
 REFRESH_SECONDS: Final = 1.0
 LINE_SECONDS: Final = 10.0
 DRAIN_SECONDS: Final = 60.0
-# Until a window closes: the rest of its minute, the allowed disorder, and the start of the simulator.
-MOST_SECONDS_MORE: Final = 60 + WINDOWING.disorder_ms / 1000 + 15
+# Until a window closes: the rest of its minute, the allowed disorder, and what a busy machine takes to start the simulators.
+MOST_SECONDS_MORE: Final = 60 + WINDOWING.disorder_ms / 1000 + 180
 
 console = Console()
 

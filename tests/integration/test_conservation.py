@@ -11,11 +11,12 @@ import httpx
 import orjson
 import psutil
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from deploy.embedded.preflight import free_ports
 from deploy.embedded.stack import LocalStack, on_free_ports
@@ -23,7 +24,7 @@ from schemas.catalog import LIGHTS, MANHOLES, PARKING
 from streams.keeping import DRAIN_RECORDS
 from streams.mqtt import connect
 from tests.conformance.test_protocols import let_in, made
-from tests.integration.line import Topics, Worker, wait
+from tests.integration.line import PATIENCE, Topics, Worker, wait
 
 DOWN_SECONDS = 60
 KILLS = 10
@@ -262,8 +263,9 @@ def test_a_full_disk_is_told_to_devices_and_costs_nothing(stack, settings, tmp_p
         assert balanced(gateway.ledger())
 
 
-def log(settings, topic):
-    """Sequence numbers and times of a topic's messages, in the order of one device's."""
+@retry(retry=retry_if_exception_type(KafkaException), stop=stop_after_delay(PATIENCE), wait=wait_fixed(0.2), reraise=True)
+def times(settings, topic):
+    """Those of a topic's messages; asks again where a broker has just come back."""
     with closing(Consumer({"bootstrap.servers": settings.kafka, "group.id": "conservation", "log_level": 0})) as consumer:
         partitions = [TopicPartition(topic, number, 0) for number in consumer.list_topics(topic, timeout=10).topics[topic].partitions]
         end = sum(consumer.get_watermark_offsets(partition, timeout=10)[1] for partition in partitions)
@@ -297,8 +299,8 @@ def test_a_tenant_whose_share_of_the_disk_is_full_holds_up_no_other_one(stack, s
         assert set(post("b", range(2, 12))) == {"spooled"}
         stack.kafka.start()
         stack.kafka.wait()
-        wait(lambda: len(log(settings, "a.parking.occupancy.raw")) == taken, lambda: f"{taken}, {gateway.ledger()}")
-        wait(lambda: len(log(settings, "b.parking.occupancy.raw")) == 12, lambda: f"{gateway.ledger()}")
+        wait(lambda: len(times(settings, "a.parking.occupancy.raw")) == taken, lambda: f"{taken}, {gateway.ledger()}")
+        wait(lambda: len(times(settings, "b.parking.occupancy.raw")) == 12, lambda: f"{gateway.ledger()}")
         # those of b went with the first of a, not behind all of them
-        assert max(log(settings, "b.parking.occupancy.raw")) < max(log(settings, "a.parking.occupancy.raw"))
+        assert max(times(settings, "b.parking.occupancy.raw")) < max(times(settings, "a.parking.occupancy.raw"))
         assert post("b", [12]) == ["delivered"]

@@ -1,4 +1,4 @@
-"""`headrace demo`, as `make demo FOR=30` runs it, and as a person stops it."""
+"""`headrace demo`, as `make demo FOR=60` runs it, and as a person stops it."""
 
 import re
 import signal
@@ -30,7 +30,7 @@ def stored(output):
 
 
 def test_a_demo_for_a_time_shows_everything_and_finds_nothing_wrong(settings):
-    process = demo(settings, "--for", "30")
+    process = demo(settings, "--for", "60")
     first, _ = process.communicate(timeout=2 * PATIENCE)
     assert process.returncode == 0, first
     assert "WRONG" not in first
