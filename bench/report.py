@@ -248,7 +248,7 @@ At half that rate, from the time a message was due to leave its device until Kaf
 
 Two gateways that share the subscription: {two["rate"]:,.0f} messages a second, {two["cpu_us"]:.1f} µs each, of what brokers and generator
 leave them of two cores. Where nobody is short of a core, at 7,500 messages a second for each gateway, a message costs one gateway alone
-{two["alone_paced_cpu_us"]:.1f} µs and either of two {two["paced_cpu_us"]:.1f} µs: how near to linear a second one is, as far as there are cores.
+{two["alone_paced_cpu_us"]:.1f} µs and either of two {two["paced_cpu_us"]:.1f} µs: so near is a second one to linear.
 
 {found["connections"]:,} connected devices take {found["kb_per_connection"]:.1f} KiB of Mosquitto's memory each and
 {found["kernel_kb_per_connection"]:.1f} KiB of the kernel's; they connected one after another, {found["connects_per_second"]:,.0f} a second.
