@@ -55,7 +55,8 @@ def web(gateway):
 
 
 def started(settings, folder):
-    gateway = Worker(settings, folder, module="streams.gateway")
+    # a session of its own: the subscription is another one than other tests' gateways have
+    gateway = Worker(settings, folder, instance="registry", module="streams.gateway")
     gateway.wait_for("mqtt_subscribed")
     return gateway
 
