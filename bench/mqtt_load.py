@@ -98,7 +98,7 @@ def send(url: str, packets: Sequence[Sequence[bytes]], start: float, rate: float
         readable.register(device.connection, selectors.EVENT_READ, device)
     time.sleep(max(0.0, start - time.time()))
     while any(device.acknowledged < len(device.packets) for device in devices):
-        allowed = int((time.time() - start) * rate / len(devices)) if rate else len(devices[0].packets)
+        allowed = 1 + int((time.time() - start) * rate / len(devices)) if rate else len(devices[0].packets)
         for device in devices:
             device.write(allowed)
         for key, _ in readable.select(0.005):
