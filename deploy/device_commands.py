@@ -130,15 +130,13 @@ def write_mosquitto(
             typer.echo(f"left out: {each.tenant}/{each.device}/{each.name}, which Mosquitto cannot have; give it a new one", err=True)
     gateway, password = unquote(url.username), for_mosquitto(unquote(url.password), TOKEN_ROUNDS)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in {
-        "passwords": f"{gateway}:{password}\n{mosquitto.passwords(there)}",
-        "acl": mosquitto.rules(there, gateway),
-    }.items():
+    passwords = f"{gateway}:{password}\n{mosquitto.passwords(there)}"
+    for option, name, text in (("password_file", "passwords", passwords), ("acl_file", "acl", mosquitto.rules(there, gateway))):
         written = folder / f".{name}"
         written.touch(0o600)
         written.write_text(text)
         written.replace(folder / name)
-        typer.echo(f"{'password_file' if name == 'passwords' else 'acl_file'} {(folder / name).resolve()}")
+        typer.echo(f"{option} {(folder / name).resolve()}")
 
 
 def _credential(kind: Kind, tenant: str, device: str, name: str, secret: str, publish: str, mosquitto: str = "") -> Credential:

@@ -120,10 +120,8 @@ class Keeping(Service):
     async def forward(self, round_: Round) -> None:
         """Send a round's records or, where Kafka is away, spool them; spool those of tenants whose earlier ones lie there."""
         self._hold_back(round_)
-        began, tenants = time.monotonic(), {record.tenant for record in round_.records}
-        while tenants and all(self.spool.waiting[tenant] for tenant in tenants) and self._answers:
-            if time.monotonic() > began + PATIENCE_SECONDS:
-                break
+        began = time.monotonic()
+        while self._answers and self._all_behind(round_.records) and time.monotonic() < began + PATIENCE_SECONDS:
             await self.sleep(0.01)
         if self._overdue or not await self._has_topics(round_.records):
             while self._unconfirmed:  # what was sent before has to lie before it in the spool, too
@@ -131,8 +129,8 @@ class Keeping(Service):
             await self._keep(round_)
             self._backlogged.set()
             return
-        behind = [self.spool.waiting[record.tenant] > 0 for record in round_.records]
-        if any(behind):
+        if self.spool.backlog:
+            behind = [self.spool.waiting[record.tenant] > 0 for record in round_.records]
             part = replace(round_)
             part.keep(behind)
             await self._keep(part)
@@ -142,6 +140,10 @@ class Keeping(Service):
             round_.sent_at = time.monotonic()
             round_.consignment = await self._send(round_.records)
             self._unconfirmed += 1
+
+    def _all_behind(self, records: Sequence[Outgoing]) -> bool:
+        """Whether something of each of the records' tenants lies in the spool."""
+        return bool(self.spool.backlog and records) and all(self.spool.waiting[tenant] for tenant in {record.tenant for record in records})
 
     def _hold_back(self, round_: Round) -> None:
         """What comes of a tenant that was just told to send again would overtake that: it is told the same."""

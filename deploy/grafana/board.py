@@ -51,3 +51,9 @@ LAG: Final = Panel(
     note="Of all workers and topics.",
     thresholds=above(warning=100_000, critical=1_000_000),
 )
+
+
+def checks(of_worker: str) -> Panel:
+    """What one kind of worker says of its parts; `of_worker`: the label that picks it."""
+    query = f"min by (check) (headrace_ready{{{of_worker}}})"
+    return Panel("stat", "Checks of /ready", {"{{check}}": query}, units.BoolYesNo, thresholds=READY)

@@ -4,8 +4,8 @@ from typing import Final
 
 from grafana_foundation_sdk.models import units
 
-from deploy.grafana.board import FIRING, Board, Row
-from deploy.grafana.panels import READY, Panel, above, of
+from deploy.grafana.board import FIRING, Board, Row, checks
+from deploy.grafana.panels import Panel, above, of
 from deploy.grafana.queries import RATE
 
 _OF_WORKER: Final = 'worker="city"'
@@ -22,13 +22,7 @@ CITY: Final = Board(
         Row(
             "Now",
             (
-                Panel(
-                    "stat",
-                    "Checks of /ready",
-                    {"{{check}}": f"min by (check) (headrace_ready{{{_OF_WORKER}}})"},
-                    units.BoolYesNo,
-                    thresholds=READY,
-                ),
+                checks(_OF_WORKER),
                 FIRING,
                 Panel("stat", "Open alerts", {"{{domain}}": f"sum by (domain) (headrace_open_episodes{{{_OF_DOMAINS}}})"}),
                 Panel("stat", "Messages", {"": _CAME}, units.MessagesPerSecond),

@@ -4,8 +4,8 @@ from typing import Final
 
 from grafana_foundation_sdk.models import units
 
-from deploy.grafana.board import FIRING, Board, Row
-from deploy.grafana.panels import READY, Panel, above
+from deploy.grafana.board import FIRING, Board, Row, checks
+from deploy.grafana.panels import Panel, above
 from deploy.grafana.queries import RATE
 
 _OF_WORKER: Final = 'worker="warehouse"'
@@ -24,13 +24,7 @@ WAREHOUSE: Final = Board(
         Row(
             "Now",
             (
-                Panel(
-                    "stat",
-                    "Checks of /ready",
-                    {"{{check}}": f"min by (check) (headrace_ready{{{_OF_WORKER}}})"},
-                    units.BoolYesNo,
-                    thresholds=READY,
-                ),
+                checks(_OF_WORKER),
                 FIRING,
                 Panel("stat", "Not stored yet", {"": f"sum(headrace_consumer_lag_records{{{_OF_WORKER}}})"}, thresholds=_BEHIND),
                 Panel("stat", "Stored", {"": f"sum(rate({_STORED}[{RATE}]))"}, units.RecordsPerSecond),
