@@ -112,10 +112,13 @@ def _run(ours: Settings, running: ExitStack, seconds: float | None, simulators: 
         for simulator in simulators:
             simulator.stop()
         after = _drained(reader, feed, [*workers.values()])
-        of_factory, of_city = (simulator.truth for simulator in simulators)
-        if not (of_factory.exists() and of_city.exists()):
-            _say("stopped before the simulators had begun")
+        if silent := [simulator for simulator in simulators if not simulator.truth.exists()]:
+            unknown = [f"nobody knows what was sent: {simulator.ended()}" for simulator in silent]
+            if seconds is not None:
+                return unknown
+            _say("\n".join(["stopped before there was anything to sum up", *unknown]))
             return []
+        of_factory, of_city = (simulator.truth for simulator in simulators)
         truth = orjson.loads(of_factory.read_bytes().splitlines()[0])
         told = pl.read_parquet(of_city)
         _summary(before, after, feed, truth["sent"], told)

@@ -17,6 +17,8 @@ PORTS: Final = {"factory": 6066, "city": 6071, "warehouse": 6067, "desk": 6069, 
 CITY_TENANT: Final = "city"
 CITY_RATE: Final = 200
 """Messages a second: two cores have a whole line to carry."""
+LAST_ANSWERS_SECONDS: Final = 180.0
+"""A busy machine's broker takes minutes for the ten thousand messages a simulator may have on their way."""
 
 
 def with_listeners(ours: Settings) -> Settings:
@@ -89,3 +91,7 @@ class Simulator(Service):
     def answers(self) -> bool:
         """Nobody asks it anything."""
         return self.running
+
+    def stop(self, seconds: float = LAST_ANSWERS_SECONDS) -> None:
+        """Stop it once what it sent is answered for, by force after that many seconds."""
+        super().stop(seconds)

@@ -128,9 +128,14 @@ class MqttSink:
         return payloads
 
     async def close(self) -> None:
-        """Wait for the broker's acknowledgements; raises TimeoutError if they do not come."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await self._at_most(0)
+        """Wait for the broker's acknowledgements; raises NoBroker if none comes for PATIENCE_SECONDS."""
+        while missing := self._sent - self._arrived:
+            try:
+                # a busy broker takes minutes for ten thousand
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await self._at_most(max(0, missing - 100))
+            except TimeoutError as error:
+                raise NoBroker(f"the MQTT broker at {self._url} has not acknowledged {missing:,} messages") from error
         self._client.disconnect()
         await asyncio.to_thread(self._client.loop_stop)
         if self._unheard:

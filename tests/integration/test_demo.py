@@ -21,6 +21,8 @@ def settings(tmp_path_factory):
 
 
 def demo(settings, *options):
+    # a third of a demo's machines: others of these tests run beside it
+    options = ["--devices", "100", "--city-devices", "100", *options]
     environment = settings.environment()
     return subprocess.Popen([HEADRACE, "demo", *options], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

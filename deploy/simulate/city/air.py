@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import polars as pl
@@ -75,12 +76,11 @@ class Air:
             await sender.reconnect()
 
     async def finish(self, seconds: float) -> None:
-        """Wait so long for the answers that are still to come, and hang up."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._pending.at_most(0)
-        except TimeoutError:
-            pass
+        """Wait for the answers that are still to come until none comes for so long, and hang up."""
+        with suppress(TimeoutError):
+            while self.pending:
+                async with asyncio.timeout(seconds):
+                    await self._pending.at_most(self.pending - 1)
         await self.close()
 
     async def close(self) -> None:
