@@ -22,7 +22,7 @@ from streams.coap_commands import Answers, Commands
 from streams.coap_requests import TOKEN, enter
 from streams.door import Door, Visitor
 from streams.gate import RETRY_SECONDS
-from streams.listening import STOP_SECONDS, Place
+from streams.listening import STOP_SECONDS, Place, binding
 from streams.reaching import Reaching
 from streams.requests import Malformed, TooLarge, post
 
@@ -43,6 +43,7 @@ class CoapListener(Service):
         self._commands = Commands(door, reaching, local=self._place.local)
         self._answers = Answers(door, reaching, local=self._place.local)
         self._tls = certificates.context()
+        self._context: Context | None = None
         app.services.append(self)
 
     async def on_start(self) -> None:
@@ -52,13 +53,15 @@ class CoapListener(Service):
         site.add_resource(["commands"], self._commands)
         site.add_resource(["commands"], self._answers)
         transports = (["udp6"] if self._place.local else []) + (["tlsserver"] if self._tls else [])
-        self._context = await Context.create_server_context(site, bind=self._place, transports=transports, _ssl_context=self._tls)
+        with binding(self._place, "HEADRACE_GATEWAY_COAP"):
+            self._context = await Context.create_server_context(site, bind=self._place, transports=transports, _ssl_context=self._tls)
         self.log.info("coap_listening address=%s:%d transports=%s", *self._place, transports)
 
     async def on_stop(self) -> None:
         """Answer what is in hand, and nothing that comes later."""
         await self._messages.close()
-        await self._context.shutdown()
+        if self._context:
+            await self._context.shutdown()
 
 
 class Messages(Resource, PathCapable):  # type: ignore[misc]

@@ -15,7 +15,7 @@ from streams.certificates import Certificates
 from streams.door import Door
 from streams.gate import RETRY_SECONDS
 from streams.http_commands import CommandPages
-from streams.listening import MAX_BYTES, STOP_SECONDS, Place
+from streams.listening import MAX_BYTES, STOP_SECONDS, Place, binding
 from streams.reaching import Reaching
 from streams.requests import JSON, Item, Malformed, TooLarge, enter, post, said
 
@@ -47,7 +47,8 @@ class HttpListener(Service):
         self._commands.mount(pages)
         self._runner = web.AppRunner(pages, access_log=None, shutdown_timeout=STOP_SECONDS)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._place.host, self._place.port, ssl_context=self._tls).start()
+        with binding(self._place, "HEADRACE_GATEWAY_HTTP"):
+            await web.TCPSite(self._runner, self._place.host, self._place.port, ssl_context=self._tls).start()
         self.log.info("http_listening address=%s:%d tls=%s", *self._place, self._tls is not None)
 
     async def on_stop(self) -> None:

@@ -1,6 +1,7 @@
 """Where the gateway listens, and on what terms: nobody else's machine reaches it without TLS and credentials."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from agents.gateway.readings import MAX_PAYLOAD_BYTES
@@ -29,6 +30,18 @@ class Place(NamedTuple):
     def local(self) -> bool:
         """Whether only this machine reaches it."""
         return is_loopback(self.host)
+
+
+@contextmanager
+def binding(place: Place, setting: str) -> Iterator[None]:
+    """While a listener binds to its address. Raises NotReady, with what to do, where that cannot be."""
+    try:
+        yield
+    except OSError as error:
+        raise NotReady(
+            f"The gateway cannot listen on {place.host}:{place.port}, {error.strerror or error}: "
+            f"stop what listens there, or set {setting} to an address of this machine that is free."
+        ) from error
 
 
 def require_safe(addresses: Sequence[str], anybody: Callable[[], bool]) -> None:

@@ -20,7 +20,7 @@ from streams.certificates import Certificates
 from streams.clock import now_ms
 from streams.door import Door, Visitor
 from streams.gate import RETRY_SECONDS
-from streams.listening import MAX_BYTES, STOP_SECONDS, Place
+from streams.listening import MAX_BYTES, STOP_SECONDS, Place, binding
 from streams.reaching import Reaching
 from streams.requests import Item, Malformed, TooLarge, enter, said
 
@@ -71,7 +71,8 @@ class WebSocketListener(Service):
         pages.on_shutdown.append(self._read_no_more)
         self._runner = web.AppRunner(pages, access_log=None, shutdown_timeout=STOP_SECONDS)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._place.host, self._place.port, ssl_context=self._tls).start()
+        with binding(self._place, "HEADRACE_GATEWAY_WEBSOCKET"):
+            await web.TCPSite(self._runner, self._place.host, self._place.port, ssl_context=self._tls).start()
         self.log.info("websocket_listening address=%s:%d tls=%s", *self._place, self._tls is not None)
 
     async def on_stop(self) -> None:

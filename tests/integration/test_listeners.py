@@ -1,6 +1,7 @@
 """What HTTP, WebSocket and CoAP each have of their own; what they have in common is in tests/conformance."""
 
 import asyncio
+import socket
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -48,7 +49,7 @@ def bearer(settings, device):
 
 
 @asynccontextmanager
-async def socket(settings, headers):
+async def connected(settings, headers):
     async with aiohttp.ClientSession(headers=headers) as client, client.ws_connect(f"ws://{settings.gateway_websocket}/messages") as opened:
         yield opened
 
@@ -97,7 +98,7 @@ def test_who_sends_more_than_it_may_over_http_is_told_when_to_come_again(setting
 
 
 async def test_who_sends_more_than_it_may_over_websocket_is_told_to_slow_down(settings, device):
-    async with socket(settings, bearer(settings, device)) as opened:
+    async with connected(settings, bearer(settings, device)) as opened:
         for number in range(20 * RATE):
             await opened.send_json({"id": number, "topic": topic(device), "data": {"value": 1, "sequence": number}})
         answers = []
@@ -109,7 +110,7 @@ async def test_who_sends_more_than_it_may_over_websocket_is_told_to_slow_down(se
 
 
 async def test_a_frame_that_is_no_message_is_answered_in_its_turn_and_ends_nothing(settings, device):
-    async with socket(settings, bearer(settings, device)) as opened:
+    async with connected(settings, bearer(settings, device)) as opened:
         for frame in ('{"id": 1', '{"id": 2, "topic": "a/b"}', '{"id": "3"}', "[]", '{"id": [4], "topic": "a/b", "data": 1}'):
             await opened.send_str(frame)
         await opened.send_json({"id": 5, "topic": topic(device), "data": {"value": 1}})
@@ -168,7 +169,7 @@ async def test_a_gateway_that_stops_answers_what_is_in_its_hands(settings, tmp_p
     authorization = bearer(settings, device)
     with Worker(own, tmp_path, instance="stopping", module="streams.gateway") as gateway:
         gateway.wait_for("coap_listening")
-        async with socket(own, authorization) as opened:
+        async with connected(own, authorization) as opened:
             sent, delivered = 0, []
             stopping = None
             while True:
@@ -200,3 +201,17 @@ def test_a_gateway_that_could_not_listen_safely_does_not_start(stack, tmp_path, 
     with Worker(own, tmp_path, instance="unsafe", module="streams.gateway") as gateway:
         assert gateway.process.wait(timeout=PATIENCE) == 1
     assert said in gateway.log.read_text()
+
+
+@pytest.mark.parametrize(("protocol", "kind"), [("http", socket.SOCK_STREAM), ("coap", socket.SOCK_DGRAM)])
+def test_a_gateway_whose_port_is_taken_says_which_and_does_not_start(stack, tmp_path, protocol, kind):
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        own = stack.settings.model_copy(update={f"gateway_{protocol}": address})
+        with Worker(own, tmp_path, instance="late", module="streams.gateway") as gateway:
+            assert gateway.process.wait(timeout=PATIENCE) == 1
+    said = gateway.log.read_text()
+    assert f"cannot listen on {address}" in said
+    assert f"HEADRACE_GATEWAY_{protocol.upper()}" in said
+    assert "Traceback" not in said
