@@ -9,13 +9,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from agents.gateway.envelopes import Delivery, envelop
+from agents.gateway.envelopes import CODEC, Delivery, envelop
 from agents.gateway.mapping import DEFAULT, Routes, Row
 from agents.gateway.message import Post, Sender, Source
 from agents.gateway.place import Place
 from agents.rowfile import Refused, parse_rows
 from deploy.reach import reached
 from schemas.catalog import CONTRACTS, MAPPINGS
+from schemas.reference import read_record
 from streams import operators
 from streams.access import named
 from streams.clock import now_ms
@@ -65,20 +66,20 @@ def show_target(
     place = Place("gateway-0", f"{now_ms():x}", settings().tenant, frozenset(filter(None, [tenant, *settings().tenants.split(",")])))
     place.adopt(routes)
     message = Post(topic, payload.encode(), content_type=content_type)
-    made = envelop([Delivery([message], Source.MQTT, Sender(tenant), now_ms())], place, now_ms())
+    made = envelop([Delivery([message], Source.MQTT, Sender(tenant), now_ms())], place, 0, now_ms())
     for reject in made.rejects:
         typer.secho(f"dead letter: {reject.reason}: {reject.detail}", fg="red", err=True)
         raise typer.Exit(1)
     if made.coalesced:
         typer.echo("a sign of life: noted in the topic device-presence, and the message not kept")
         return
-    (address,), (headers,), (row,) = made.addresses, made.headers, made.frame.iter_rows(named=True)
+    (address,), (headers,), (value,) = made.addresses, made.headers, made.values
     by_name = "none matches: by the device's name"
     typer.echo(f"pattern: {address.target.pattern or by_name}")
     typer.echo(f"topic:   {address.topic}")
     typer.echo(f"key:     {address.key.decode()}")
     typer.echo(f"headers: {', '.join(f'{name}={value.decode()}' for name, value in headers)}")
-    typer.echo(orjson.dumps(row, option=orjson.OPT_INDENT_2).decode())
+    typer.echo(orjson.dumps(read_record(CODEC, value), option=orjson.OPT_INDENT_2).decode())
 
 
 @app.command()

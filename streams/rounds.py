@@ -7,7 +7,7 @@ from itertools import compress
 import polars as pl
 
 from agents.gateway.duplicates import Duplicates
-from agents.gateway.envelopes import CODEC, Delivery, envelop
+from agents.gateway.envelopes import Delivery, envelop
 from agents.gateway.letters import letters, of_messages
 from agents.gateway.message import Message, Verdict
 from agents.gateway.place import Place
@@ -58,12 +58,11 @@ class Round:
 
 def assemble(deliveries: Sequence[Delivery], place: Place, duplicates: Duplicates, schema_ids: Mapping[str, int], now_ms: int) -> Round:
     """Make records of messages: of those that are new, in the order they came, and dead letters."""
-    enveloped = envelop(deliveries, place, now_ms)
+    enveloped = envelop(deliveries, place, schema_ids[LIGHTS.topic], now_ms)
     tenants = [sender.tenant or place.tenant for messages, _, sender, _ in deliveries for _ in messages]
     made = Round([Verdict.DELIVERED] * len(tenants), tenants, misfits=enveloped.misfits)
-    values = encode(CODEC, schema_ids[LIGHTS.topic], enveloped.frame)
-    columns = zip(enveloped.rows, enveloped.addresses, values, enveloped.headers, enveloped.marks, strict=True)
-    for row, (_, tenant, topic, key, _, urgent, _, _), value, headers, mark in columns:
+    columns = zip(enveloped.rows, enveloped.addresses, enveloped.values, enveloped.headers, enveloped.marks, strict=True)
+    for row, (_, tenant, topic, key, _, urgent, *_), value, headers, mark in columns:
         tenants[row] = tenant
         if duplicates.take(mark, now_ms):
             made.records.append(Outgoing(topic, key, value, headers, tenant, urgent))

@@ -22,7 +22,7 @@ _dumps: Final = partial(orjson.dumps, default=lambda value: value.hex() if isins
 class Content(NamedTuple):
     """What a message says."""
 
-    text: str
+    text: bytes
     """JSON, or hexadecimal."""
     document: Any
     """The same as a value; None where it is raw."""
@@ -43,12 +43,12 @@ def read(message: Message, target: Target, writers: Mapping[int, Codec], sparkpl
         if target.sparkplug:
             document: object = sparkplug.read(message.topic, payload)
         elif (name := _format(message.content_type)) == "JSON" and target.layout is None:
-            return Content(payload.decode(), orjson.loads(payload))
+            return Content(payload, orjson.loads(payload))
         else:
             document = _document(payload, name, target, writers)
     except (ValueError, DecodeError):
-        return Content(payload.hex(), None)
-    return Content(_dumps(document).decode(), document)
+        return Content(payload.hex().encode(), None)
+    return Content(_dumps(document), document)
 
 
 def _format(content_type: str) -> str:

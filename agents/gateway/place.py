@@ -36,6 +36,8 @@ class Address(NamedTuple):
     """Kept up to date as messages come."""
     signal: Signal | None
     """Of what tells of the device alone."""
+    origins: dict[str, bytes]
+    """What an envelope says of where a message comes from, by protocol, as it stands in the record."""
 
 
 class Place:
@@ -84,4 +86,4 @@ class Place:
         signal = SIGNALS.get(target.data_type)
         device = self.fleet.presence(tenant, target.device_id, "" if signal else _TYPES.get(target.data_type, target.data_type))
         urgent = target.priority == Priority.CRITICAL.name
-        return Address(target, tenant, in_kafka(tenant, target.topic), key, headers, urgent, device, signal)
+        return Address(target, tenant, in_kafka(tenant, target.topic), key, headers, urgent, device, signal, {})
