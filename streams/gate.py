@@ -28,7 +28,7 @@ from streams.rounds import Round, assemble
 # Under way to Kafka while the next are read: a round is what came meanwhile.
 ROUNDS: Final = 8
 # A round costs half a millisecond, however few messages it has, as much as a hundred of them do: many gather for a while.
-PACE_SECONDS: Final = 0.01
+PACE_SECONDS: Final = 0.005
 FEW_MESSAGES: Final = 20
 ROUND_MESSAGES: Final = 5_000
 STOP_SECONDS: Final = 5.0

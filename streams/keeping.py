@@ -51,7 +51,7 @@ class Keeping(Service):
     accepted = delivered + spooled + rejected + duplicate + coalesced, at every instant; what is `full` is not accepted.
     """
 
-    def __init__(self, app: App, spool: Path, forget: Callable[[object], None]) -> None:
+    def __init__(self, app: App, spool: Path, forget: Callable[[str | None], None]) -> None:
         """Run with `app`; `spool`: the file. `forget` is told the mark of each message that was not taken."""
         super().__init__()
         self.app = app

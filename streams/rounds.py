@@ -29,8 +29,8 @@ class Round:
     records: list[Outgoing] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
     """Which message each record is of."""
-    marks: list[object] = field(default_factory=list)
-    again: list[tuple[int, object]] = field(default_factory=list)
+    marks: list[str | None] = field(default_factory=list)
+    again: list[tuple[int, str | None]] = field(default_factory=list)
     """Messages that came before, and their marks."""
     apart: list[int] = field(default_factory=list)
     """Messages whose record, if they have one, is not of them: those that came before, the rejected, and what is not kept."""

@@ -12,12 +12,12 @@ class Duplicates:
     """Marks of the messages that were taken, in two generations: forgetting one by one from the front of a dict takes ever longer."""
 
     def __init__(self, most: int = MOST, window_ms: int = WINDOW_MS) -> None:
-        self._new: dict[object, int] = {}
-        self._old: dict[object, int] = {}
+        self._new: dict[str, int] = {}
+        self._old: dict[str, int] = {}
         self._most = most
         self._window_ms = window_ms
 
-    def take(self, mark: object, now_ms: int) -> bool:
+    def take(self, mark: str | None, now_ms: int) -> bool:
         """Remember a mark; whether it is new. None always is."""
         if mark is None:
             return True
@@ -33,7 +33,8 @@ class Duplicates:
         """Whether a mark is remembered."""
         return mark in self._new or mark in self._old
 
-    def forget(self, mark: object) -> None:
+    def forget(self, mark: str | None) -> None:
         """The message was not taken after all: sent again, it is new."""
-        self._new.pop(mark, None)
-        self._old.pop(mark, None)
+        if mark is not None:
+            self._new.pop(mark, None)
+            self._old.pop(mark, None)
