@@ -1,6 +1,6 @@
 """The one way in: messages of every protocol, a round at a time, safe when it says so.
 
-messages ─▶ gathered ─▶ envelop ─▶ duplicates ─▶ keeping ─▶ verdicts
+messages ─▶ gathered by lane ─▶ envelop ─▶ duplicates ─▶ keeping ─▶ verdicts
 """
 
 import asyncio
@@ -27,10 +27,11 @@ from streams.rounds import Round, assemble
 
 # Under way to Kafka while the next are read: a round is what came meanwhile.
 ROUNDS: Final = 8
-# A round costs half a millisecond, however few messages it has, as much as a hundred of them do: many gather for a while.
-PACE_SECONDS: Final = 0.005
+# A round costs a millisecond, however few messages it has, here and in Kafka, as much as thirty of them do: of a lane of many they gather.
+PACE_SECONDS: Final = 0.01
 FEW_MESSAGES: Final = 20
 ROUND_MESSAGES: Final = 5_000
+"""Shared by the lanes it is of."""
 STOP_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 5
 """What a device is told to wait where a verdict is FULL."""
@@ -60,7 +61,10 @@ class Gate(Service):
         """Messages of a lower quality of service than their mapping asks for."""
         self.witnesses: list[Witness] = []
         """Who is told of all that comes, before anything becomes of it."""
-        self._asked: list[_Asked] = []
+        self._asked: dict[str, list[_Asked]] = {}
+        """By lane."""
+        self._gathering: set[str] = set()
+        """Lanes that were in a round just now, with many messages."""
         self._open: set[asyncio.Future[list[Verdict]]] = set()
         self._some = asyncio.Event()
         self._rounds: asyncio.Queue[tuple[Round, list[_Asked]]] = asyncio.Queue(ROUNDS)
@@ -68,8 +72,11 @@ class Gate(Service):
         app.services.append(self)
         app.metrics.sources.append(partial(of_gate, self))
 
-    async def accept(self, source: Source, sender: Sender, messages: Sequence[Message]) -> list[Verdict]:
-        """Take messages in, in order; what has become of each, when that is settled. Waits for the registry where a schema is not known."""
+    async def accept(self, source: Source, sender: Sender, messages: Sequence[Message], lane: str = "") -> list[Verdict]:
+        """Take messages in, in order; what has become of each, when that is settled. Waits for the registry where a schema is not known.
+
+        A `lane`, the sender's tenant unless it is said, holds up no other one.
+        """
         at = now_ms()
         for witness in self.witnesses:
             witness(source, messages, at)
@@ -80,8 +87,10 @@ class Gate(Service):
         asked = _Asked(Delivery(messages, source, sender, at), asyncio.get_running_loop().create_future())
         self._open.add(asked.verdicts)
         asked.verdicts.add_done_callback(self._open.discard)
-        self._asked.append(asked)
-        self._some.set()
+        lane = lane or sender.tenant
+        self._asked.setdefault(lane, []).append(asked)
+        if lane not in self._gathering:
+            self._some.set()
         return await asked.verdicts
 
     async def on_start(self) -> None:
@@ -97,20 +106,40 @@ class Gate(Service):
     async def _carry(self) -> None:
         while not self.should_stop:
             await self._some.wait()
-            taken = count = 0
-            while taken < len(self._asked) and count < ROUND_MESSAGES:
-                count += len(self._asked[taken].delivery.messages)
-                taken += 1
-            asked, self._asked = self._asked[:taken], self._asked[taken:]
-            if not self._asked:
-                self._some.clear()
-            began = time.monotonic()
+            self._some.clear()
+            began, lanes = time.monotonic(), self._due()
+            if not lanes:
+                continue
+            asked = [each for of_lane in lanes.values() for each in of_lane]
             round_ = assemble([each.delivery for each in asked], self.place, self._duplicates, self.app.schema_ids, now_ms())
             self.misfits += round_.misfits
             await self.keeping.forward(round_)
             await self._rounds.put((round_, asked))
-            if count > FEW_MESSAGES:
-                await self.sleep(began + PACE_SECONDS - time.monotonic())
+            for lane, of_lane in lanes.items():
+                if sum(len(each.delivery.messages) for each in of_lane) > FEW_MESSAGES:
+                    self._gathering.add(lane)
+                    asyncio.get_running_loop().call_later(began + PACE_SECONDS - time.monotonic(), self._gathered, lane)
+
+    def _due(self) -> dict[str, list[_Asked]]:
+        """Take out what may go now, from each lane as much as from the others."""
+        due = {lane: asked for lane, asked in self._asked.items() if lane not in self._gathering}
+        for lane, asked in due.items():
+            taken = count = 0
+            while taken < len(asked) and count < ROUND_MESSAGES / len(due):
+                count += len(asked[taken].delivery.messages)
+                taken += 1
+            due[lane], left = asked[:taken], asked[taken:]
+            if left:
+                self._asked[lane] = left
+                self._some.set()
+            else:
+                del self._asked[lane]
+        return due
+
+    def _gathered(self, lane: str) -> None:
+        self._gathering.discard(lane)
+        if lane in self._asked:
+            self._some.set()
 
     @Service.task
     async def _settle(self) -> None:

@@ -1,8 +1,8 @@
 """From MQTT on: factory readings and machines' answers into Kafka, all other devices' messages through the gate."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Sequence, Set
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -54,7 +54,8 @@ class Ingest(Service):
         """Commands the gateway published: a shared subscription brings them back, too."""
         self.passed = 0
         """Messages that went to the gate, which has a ledger of its own."""
-        self._full: list[Arrival] = []
+        self._full: dict[str, list[Arrival]] = {}
+        """Messages the gate was too full for, by tenant."""
         self.waiting = 0
         """Messages that wait for the registry to tell their schema."""
         app.writes += [READINGS, COMMAND_EVENTS]
@@ -86,18 +87,29 @@ class Ingest(Service):
                 await self._take(ours)
 
     def _pass_on(self, arrivals: Sequence[Arrival]) -> None:
-        """Through the gate; behind those that were told to come again, which they would overtake."""
-        if self._full:
-            self._full += arrivals
-        else:
-            self.add_future(self._through_gate(arrivals))
+        """Through the gate, each tenant's by themselves; behind those of it that were told to come again, which they would overtake."""
+        for tenant, own in self._by_tenant(arrivals).items():
+            if tenant in self._full:
+                self._full[tenant] += own
+            else:
+                self.add_future(self._through_gate(tenant, own))
 
-    async def _through_gate(self, arrivals: Sequence[Arrival]) -> None:
-        self._full += await self._refused(arrivals)
+    def _by_tenant(self, arrivals: Sequence[Arrival]) -> Mapping[str, Sequence[Arrival]]:
+        place = self.gate.place
+        if not place.tenants:
+            return {place.tenant: arrivals}
+        found: defaultdict[str, list[Arrival]] = defaultdict(list)
+        for arrival in arrivals:
+            found[place.tenant_at(arrival.topic)].append(arrival)
+        return found
 
-    async def _refused(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
+    async def _through_gate(self, tenant: str, arrivals: Sequence[Arrival]) -> None:
+        if refused := await self._refused(tenant, arrivals):
+            self._full[tenant] = [*self._full.get(tenant, ()), *refused]
+
+    async def _refused(self, tenant: str, arrivals: Sequence[Arrival]) -> list[Arrival]:
         """Those the gate was too full for, but for QoS 0, which nobody waits for; the others are safe, and acknowledged."""
-        verdicts = await self.gate.accept(Source.MQTT, Sender(), arrivals)
+        verdicts = await self.gate.accept(Source.MQTT, Sender(), arrivals, lane=tenant)
         full = [arrival for arrival, verdict in zip(arrivals, verdicts, strict=True) if verdict is Verdict.FULL]
         apart = set(full)
         self.session.acknowledge([arrival for arrival in arrivals if arrival not in apart] if full else arrivals)
@@ -106,13 +118,17 @@ class Ingest(Service):
     @Service.timer(RETRY_SECONDS)
     async def _pass_on_again(self) -> None:
         """A broker sends no message again on a connection that lasts."""
-        while self._full:
-            tried = len(self._full)
-            refused = await self._refused(self.session.pending(self._full))
-            self._full = refused + self._full[tried:]
+        await asyncio.gather(*map(self._again, [*self._full]))
+
+    async def _again(self, tenant: str) -> None:
+        while full := self._full.get(tenant):
+            tried = len(full)
+            refused = await self._refused(tenant, self.session.pending(full))
+            self._full[tenant] = refused + self._full[tenant][tried:]
             if refused:
-                self.log.warning("gate_full messages=%d", len(refused))
+                self.log.warning("gate_full tenant=%s messages=%d", tenant, len(refused))
                 return
+        self._full.pop(tenant, None)
 
     async def _take(self, arrivals: Sequence[Arrival]) -> None:
         answers = [arrival for arrival in arrivals if is_answer(arrival.topic)]

@@ -7,6 +7,7 @@ from agents.gateway.fleet import Fleet
 from agents.gateway.mapping import Priority, Routes, Target
 from agents.gateway.presence import SIGNALS, Presence, Signal
 from agents.gateway.sparkplug import Sparkplug
+from agents.rowfile import Unfit
 from schemas.catalog import QUARANTINE, in_kafka
 from schemas.codec import Codec
 
@@ -67,6 +68,13 @@ class Place:
                 self._addresses.clear()
             found = self._addresses[topic, proven] = self._find(topic, proven)
         return found
+
+    def tenant_at(self, topic: str) -> str:
+        """Whose the messages of a topic are that nobody proved to be anybody's; the gateway's own if they go nowhere."""
+        try:
+            return self.address(topic, "").tenant
+        except Unfit:
+            return self.tenant
 
     def aside(self, address: Address) -> Address:
         """Where the messages of that address go while nobody vouches for the device."""
