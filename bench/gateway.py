@@ -102,6 +102,7 @@ def throughput(settings: Settings, gateways: Sequence[psutil.Popen], topic: Lag)
                 raise BenchError(f"{samples[-1][1] if samples else 0} of {MESSAGES} messages came in {PATIENCE_SECONDS:.0f} s")
             samples.append((time.monotonic(), topic.end() - before, sum(usage(gateway)[0] for gateway in gateways)))
             time.sleep(0.1)
+    _settle(topic, before + MESSAGES)
     middle = [sample for sample in samples if 0.1 * MESSAGES <= sample[1] <= 0.95 * MESSAGES]
     (began, first, cpu), (ended, last, spent) = middle[0], middle[-1]
     return {"rate": (last - first) / (ended - began), "cpu_us": (spent - cpu) / (last - first) * 1e6}
@@ -117,6 +118,7 @@ def paced_cost(settings: Settings, gateways: Sequence[psutil.Popen], topic: Lag)
             if time.monotonic() > deadline:
                 raise BenchError(f"{topic.end() - before} of {messages} messages came in {PATIENCE_SECONDS:.0f} s")
             time.sleep(0.1)
+    _settle(topic, before + messages)
     return (sum(usage(gateway)[0] for gateway in gateways) - spent) / messages
 
 
@@ -178,15 +180,17 @@ def measure(stack: LocalStack) -> dict[str, Any]:
     paho = bare_paho(settings)
     folder, log = WORK / GATEWAY.name, WORK / "logs" / f"{GATEWAY.name}.log"
     folder.mkdir(parents=True, exist_ok=True)
-    command, environment = GATEWAY.command(settings, folder), GATEWAY.environment(settings, folder)
+    # a gateway without a name shares its subscription with nobody: both would take all
+    command, environment = GATEWAY.command(settings, folder), GATEWAY.environment(settings, folder) | {"HEADRACE_INSTANCE": "1"}
     with (
         running(command, env=environment, cwd=BENCH.parent, log=log) as gateway,
         closing(Lag(settings.kafka, GATEWAY.group, TEMPERATURE.topic)) as topic,
     ):
         wait_until_ready(f"http://127.0.0.1:{command[-1]}/ready")
+        warm = topic.end() + WARM_UP_MESSAGES
         with sending(settings, WARM_UP_MESSAGES):
             pass
-        _settle(topic)
+        _settle(topic, warm)
         ours = throughput(settings, [gateway], topic)
         on_its_way = [latency(settings, schema_id, rate * PACED_SHARE) for rate in (ASKED_RATE, ours["rate"])]
         alone = paced_cost(settings, [gateway], topic)
@@ -201,12 +205,14 @@ def measure(stack: LocalStack) -> dict[str, Any]:
     return {"paho_cpu_us": paho * 1e6, "ratio_paho": paho * 1e6 / ours["cpu_us"], **ours, "latency": on_its_way, "two": both, **connected}
 
 
-def _settle(topic: Lag) -> None:
-    """Return when nothing more comes."""
+def _settle(topic: Lag, expected: int) -> None:
+    """Return when nothing more comes; BenchError unless each message came once."""
     before = -1
     while (end := topic.end()) > before:
         before = end
         time.sleep(1)
+    if end != expected:
+        raise BenchError(f"{end - expected:+} messages in Kafka than were sent")
 
 
 def main() -> None:

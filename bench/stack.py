@@ -1,5 +1,6 @@
 """The servers a benchmark runs against, stopped however it ends."""
 
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from deploy.embedded.stack import LocalStack, on_free_ports
 def local_stack(folder: Path, *services: str) -> Iterator[LocalStack]:
     """Services of the local stack on ports that are free. What goes wrong, SIGTERM included, ends the program in one line."""
     signal.signal(signal.SIGTERM, _terminated)
+    # a session of an earlier gateway's would gather every message, and Mosquitto stands still while it saves them
+    shutil.rmtree(folder / "mqtt", ignore_errors=True)
     try:
         with LocalStack(on_free_ports(folder), services, Console(stderr=True).print) as stack:
             yield stack

@@ -9,10 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from agents.gateway.envelopes import CODEC, Delivery, envelop
+from agents.gateway.envelopes import Delivery, envelop
 from agents.gateway.mapping import DEFAULT, Routes, Row
 from agents.gateway.message import Post, Sender, Source
-from agents.gateway.place import Place
+from agents.gateway.place import ENVELOPE, Place
 from agents.rowfile import Refused, parse_rows
 from deploy.reach import reached
 from schemas.catalog import CONTRACTS, MAPPINGS
@@ -79,7 +79,7 @@ def show_target(
     typer.echo(f"topic:   {address.topic}")
     typer.echo(f"key:     {address.key.decode()}")
     typer.echo(f"headers: {', '.join(f'{name}={value.decode()}' for name, value in headers)}")
-    typer.echo(orjson.dumps(read_record(CODEC, value), option=orjson.OPT_INDENT_2).decode())
+    typer.echo(orjson.dumps(read_record(ENVELOPE, value), option=orjson.OPT_INDENT_2).decode())
 
 
 @app.command()

@@ -14,10 +14,10 @@ from typing import Final, NamedTuple
 from mode import Service
 
 from agents.gateway.duplicates import Duplicates
-from agents.gateway.envelopes import CODEC, Delivery
+from agents.gateway.envelopes import Delivery
 from agents.gateway.message import Message, Sender, Source, Verdict
 from agents.gateway.payloads import awaited
-from agents.gateway.place import Place
+from agents.gateway.place import ENVELOPE, Place
 from schemas.catalog import CONTRACTS
 from streams.assembly import App
 from streams.clock import now_ms
@@ -68,7 +68,7 @@ class Gate(Service):
         self._open: set[asyncio.Future[list[Verdict]]] = set()
         self._some = asyncio.Event()
         self._rounds: asyncio.Queue[tuple[Round, list[_Asked]]] = asyncio.Queue(ROUNDS)
-        app.writes += [contract for contract in CONTRACTS.values() if contract.codec is CODEC]
+        app.writes += [contract for contract in CONTRACTS.values() if contract.codec is ENVELOPE]
         app.services.append(self)
         app.metrics.sources.append(partial(of_gate, self))
 

@@ -8,18 +8,15 @@ from typing import Final, NamedTuple
 from agents.gateway.mapping import RAW
 from agents.gateway.message import Message, Sender, Source
 from agents.gateway.payloads import read
-from agents.gateway.place import Address, Header, Place
+from agents.gateway.place import ENVELOPE, Address, Header, Place
 from agents.gateway.presence import Signal, says_offline
 from agents.gateway.readings import MAX_DETAIL, MAX_PAYLOAD_BYTES
 from agents.gateway.terms import Policy
 from agents.rowfile import Unfit
-from schemas.catalog import LIGHTS
 from schemas.codec import FRAME_BYTES
 from schemas.parts import length, part
 from schemas.rejects import Reason, Reject
 
-CODEC: Final = LIGHTS.codec
-"""Of the envelope, which all topics of messages share."""
 OURS: Final = frozenset({"device_id", "tenant_id", "priority"})
 """Headers that the gateway alone writes: nobody is to say whose a message is but what proved it."""
 
@@ -61,7 +58,7 @@ def envelop(deliveries: Sequence[Delivery], place: Place, schema_id: int, now_ms
     frame = schema_id.to_bytes(FRAME_BYTES)
     row = -1
     for messages, source, (tenant, _), received_at in deliveries:
-        protocol, times = source.value, part(CODEC, ingestion_time=received_at, processing_time=now_ms)
+        protocol, times = part(ENVELOPE, source_protocol=source), part(ENVELOPE, ingestion_time=received_at, processing_time=now_ms)
         # a loop over records, as each has a format and a topic of its own: some 5 µs each
         for message in messages:
             row += 1
@@ -87,11 +84,10 @@ def envelop(deliveries: Sequence[Delivery], place: Place, schema_id: int, now_ms
             said = message.headers
             own = _identity(address.tenant, topic, document, said, message.payload)
             message_id, mark = own or (f"{place.node}-{place.run}-{place.taken + row:x}", None)
-            name, origin = message_id.encode(), address.origins.get(protocol)
-            if origin is None:
-                origin = address.origins[protocol] = _origin(target.device_id, address.tenant, protocol, topic)
+            name = message_id.encode()
             kind = _kind(RAW if document is None else target.data_type, message.qos, target.priority, place.node)
-            made.values.append(b"".join((frame, length(len(name)), name, origin, times, length(len(text)), text, kind)))
+            pieces = (frame, length(len(name)), name, address.whose, protocol, address.origin, times, length(len(text)), text, kind)
+            made.values.append(b"".join(pieces))
             made.rows.append(row)
             made.addresses.append(address)
             made.headers.append(_with(address.headers, said) if said else address.headers)
@@ -101,13 +97,9 @@ def envelop(deliveries: Sequence[Delivery], place: Place, schema_id: int, now_ms
     return made
 
 
-def _origin(device_id: str, tenant_id: str, protocol: str, topic: str) -> bytes:
-    return part(CODEC, device_id=device_id, tenant_id=tenant_id, source_protocol=protocol, original_topic=topic)
-
-
 @lru_cache(maxsize=4096)
 def _kind(data_type: str, qos: int, priority: str, node: str) -> bytes:
-    return part(CODEC, data_type=data_type, metadata={"qos": qos, "priority": priority, "gateway_node": node})
+    return part(ENVELOPE, data_type=data_type, metadata={"qos": qos, "priority": priority, "gateway_node": node})
 
 
 def _is_data(made: Enveloped, row: int, address: Address, message: Message, source: Source, at: int) -> bool:

@@ -8,10 +8,13 @@ from agents.gateway.mapping import Priority, Routes, Target
 from agents.gateway.presence import SIGNALS, Presence, Signal
 from agents.gateway.sparkplug import Sparkplug
 from agents.rowfile import Unfit
-from schemas.catalog import QUARANTINE, in_kafka
+from schemas.catalog import LIGHTS, QUARANTINE, in_kafka
 from schemas.codec import Codec
+from schemas.parts import part
 
 Header = tuple[str, bytes]
+ENVELOPE: Final = LIGHTS.codec
+"""All topics of messages share its schema."""
 _REMEMBERED: Final = 200_000
 _TYPES: Final = {
     "environment": "environment_sensor",
@@ -37,8 +40,10 @@ class Address(NamedTuple):
     """Kept up to date as messages come."""
     signal: Signal | None
     """Of what tells of the device alone."""
-    origins: dict[str, bytes]
-    """What an envelope says of where a message comes from, by protocol, as it stands in the record."""
+    whose: bytes
+    """The envelope's `device_id` and `tenant_id` as they stand in a record."""
+    origin: bytes
+    """Its `original_topic`."""
 
 
 class Place:
@@ -94,4 +99,6 @@ class Place:
         signal = SIGNALS.get(target.data_type)
         device = self.fleet.presence(tenant, target.device_id, "" if signal else _TYPES.get(target.data_type, target.data_type))
         urgent = target.priority == Priority.CRITICAL.name
-        return Address(target, tenant, in_kafka(tenant, target.topic), key, headers, urgent, device, signal, {})
+        whose = part(ENVELOPE, device_id=target.device_id, tenant_id=tenant)
+        origin = part(ENVELOPE, original_topic=topic)
+        return Address(target, tenant, in_kafka(tenant, target.topic), key, headers, urgent, device, signal, whose, origin)

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.gateway.envelopes import CODEC, Delivery, envelop
+from agents.gateway.envelopes import Delivery, envelop
 from agents.gateway.fleet import Fleet
 from agents.gateway.mapping import DEFAULT, Routes, Row
 from agents.gateway.message import Post, Sender, Source
-from agents.gateway.place import Place
+from agents.gateway.place import ENVELOPE, Place
 from agents.gateway.readings import MAX_PAYLOAD_BYTES
 from agents.gateway.terms import Policy, Terms
 from schemas import wire
@@ -33,7 +33,7 @@ def place(*rows):
 
 
 def written(made):
-    return [read_record(CODEC, value) for value in made.values]
+    return [read_record(ENVELOPE, value) for value in made.values]
 
 
 def one(message, *rows, sender=ANYBODY, source=Source.MQTT, writers=None):
@@ -165,9 +165,9 @@ def test_how_messages_are_cut_into_deliveries_changes_nothing(messages, data):
 @given(MESSAGES)
 def test_envelopes_are_written_as_they_are_in_bulk(messages):
     values = envelop([Delivery(messages, Source.MQTT, Sender(), 1)], place(), ID, 1).values
-    read = wire.decode(values, CODEC, {ID: CODEC})
+    read = wire.decode(values, ENVELOPE, {ID: ENVELOPE})
     assert (read.frame.height, read.rejects) == (len(values), [])
-    assert wire.encode(CODEC, ID, read.frame) == values
+    assert wire.encode(ENVELOPE, ID, read.frame) == values
 
 
 DATA = b'{"value": 1}'
