@@ -22,7 +22,7 @@ from schemas.catalog import CONTRACTS
 from streams.assembly import App
 from streams.clock import now_ms
 from streams.collector import of_gate
-from streams.keeping import Keeping
+from streams.keeping import PATIENCE_SECONDS, Keeping
 from streams.rounds import Round, assemble
 
 # Under way to Kafka while the next are read: a round is what came meanwhile.
@@ -41,6 +41,7 @@ Witness = Callable[[Source, Sequence[Message], int], None]
 
 
 class _Asked(NamedTuple):
+    at: float
     delivery: Delivery
     verdicts: asyncio.Future[list[Verdict]]
 
@@ -64,7 +65,7 @@ class Gate(Service):
         self._asked: dict[str, list[_Asked]] = {}
         """By lane."""
         self._gathering: set[str] = set()
-        """Lanes that were in a round just now, with many messages."""
+        """Lanes that were in a round just now, with many messages, or had better wait."""
         self._open: set[asyncio.Future[list[Verdict]]] = set()
         self._some = asyncio.Event()
         self._rounds: asyncio.Queue[tuple[Round, list[_Asked]]] = asyncio.Queue(ROUNDS)
@@ -84,10 +85,10 @@ class Gate(Service):
         ids = (awaited(message, writers.known, writers.missing) for message in messages if message.content_type)
         if unknown := {schema_id for schema_id in ids if schema_id is not None}:
             await writers.fetch(unknown)
-        asked = _Asked(Delivery(messages, source, sender, at), asyncio.get_running_loop().create_future())
+        asked = _Asked(time.monotonic(), Delivery(messages, source, sender, at), asyncio.get_running_loop().create_future())
         self._open.add(asked.verdicts)
         asked.verdicts.add_done_callback(self._open.discard)
-        lane = lane or sender.tenant
+        lane = lane or sender.tenant or self.place.tenant
         self._asked.setdefault(lane, []).append(asked)
         if lane not in self._gathering:
             self._some.set()
@@ -117,12 +118,15 @@ class Gate(Service):
             await self._rounds.put((round_, asked))
             for lane, of_lane in lanes.items():
                 if sum(len(each.delivery.messages) for each in of_lane) > FEW_MESSAGES:
-                    self._gathering.add(lane)
-                    asyncio.get_running_loop().call_later(began + PACE_SECONDS - time.monotonic(), self._gathered, lane)
+                    self._gather(lane, began + PACE_SECONDS - time.monotonic())
 
     def _due(self) -> dict[str, list[_Asked]]:
         """Take out what may go now, from each lane as much as from the others."""
+        latest = time.monotonic() - PATIENCE_SECONDS
         due = {lane: asked for lane, asked in self._asked.items() if lane not in self._gathering}
+        for lane in [lane for lane, asked in due.items() if asked[0].at > latest and self.keeping.drains(lane)]:
+            del due[lane]
+            self._gather(lane, PACE_SECONDS)
         for lane, asked in due.items():
             taken = count = 0
             while taken < len(asked) and count < ROUND_MESSAGES / len(due):
@@ -135,6 +139,10 @@ class Gate(Service):
             else:
                 del self._asked[lane]
         return due
+
+    def _gather(self, lane: str, seconds: float) -> None:
+        self._gathering.add(lane)
+        asyncio.get_running_loop().call_later(seconds, self._gathered, lane)
 
     def _gathered(self, lane: str) -> None:
         self._gathering.discard(lane)
@@ -155,7 +163,7 @@ class Gate(Service):
                 if round_.verdicts[row] is not Verdict.FULL:
                     self.keeping.counts[round_.tenants[row]].update((round_.verdicts[row].value, "accepted"))
             start = 0
-            for delivery, verdicts in asked:
+            for _, delivery, verdicts in asked:
                 end = start + len(delivery.messages)
                 if not verdicts.done():
                     verdicts.set_result(round_.verdicts[start:end])

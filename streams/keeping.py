@@ -69,10 +69,10 @@ class Keeping(Service):
         """Since when Kafka owes an answer to what came out of the spool."""
         app.services.append(self)
 
-    @property
-    def _answers(self) -> bool:
-        """Whether Kafka is there: then the spool is soon empty, and what comes had better wait than make it longer."""
-        return not self._overdue and time.monotonic() - self._drains_since < PATIENCE_SECONDS
+    def drains(self, tenant: str) -> bool:
+        """Whether what lies in the spool of a tenant is on its way to Kafka: what comes had better wait than make it longer."""
+        answers = not self._overdue and time.monotonic() - self._drains_since < PATIENCE_SECONDS
+        return answers and self.spool.waiting[tenant] > 0
 
     @property
     def is_full(self) -> bool:
@@ -120,9 +120,6 @@ class Keeping(Service):
     async def forward(self, round_: Round) -> None:
         """Send a round's records or, where Kafka is away, spool them; spool those of tenants whose earlier ones lie there."""
         self._hold_back(round_)
-        began = time.monotonic()
-        while self._answers and self._all_behind(round_.records) and time.monotonic() < began + PATIENCE_SECONDS:
-            await self.sleep(0.01)
         if self._overdue or not await self._has_topics(round_.records):
             while self._unconfirmed:  # what was sent before has to lie before it in the spool, too
                 await self.sleep(0.005)
@@ -140,10 +137,6 @@ class Keeping(Service):
             round_.sent_at = time.monotonic()
             round_.consignment = await self._send(round_.records)
             self._unconfirmed += 1
-
-    def _all_behind(self, records: Sequence[Outgoing]) -> bool:
-        """Whether something of each of the records' tenants lies in the spool."""
-        return bool(self.spool.backlog and records) and all(self.spool.waiting[tenant] for tenant in {record.tenant for record in records})
 
     def _hold_back(self, round_: Round) -> None:
         """What comes of a tenant that was just told to send again would overtake that: it is told the same."""
