@@ -118,8 +118,9 @@ def paced_cost(settings: Settings, gateways: Sequence[psutil.Popen], topic: Lag)
             if time.monotonic() > deadline:
                 raise BenchError(f"{topic.end() - before} of {messages} messages came in {PATIENCE_SECONDS:.0f} s")
             time.sleep(0.1)
+    cost = (sum(usage(gateway)[0] for gateway in gateways) - spent) / messages
     _settle(topic, before + messages)
-    return (sum(usage(gateway)[0] for gateway in gateways) - spent) / messages
+    return cost
 
 
 def latency(settings: Settings, schema_id: int, rate: float) -> dict[str, float]:
@@ -212,7 +213,7 @@ def _settle(topic: Lag, expected: int) -> None:
         before = end
         time.sleep(1)
     if end != expected:
-        raise BenchError(f"{end - expected:+} messages in Kafka than were sent")
+        raise BenchError(f"{end} messages are in Kafka, not {expected}: some came twice, or not at all")
 
 
 def main() -> None:

@@ -108,41 +108,40 @@ class Gate(Service):
         while not self.should_stop:
             await self._some.wait()
             self._some.clear()
-            began, lanes = time.monotonic(), self._due()
-            if not lanes:
+            asked = self._due()
+            if not asked:
                 continue
-            asked = [each for of_lane in lanes.values() for each in of_lane]
             round_ = assemble([each.delivery for each in asked], self.place, self._duplicates, self.app.schema_ids, now_ms())
             self.misfits += round_.misfits
             await self.keeping.forward(round_)
             await self._rounds.put((round_, asked))
-            for lane, of_lane in lanes.items():
-                if sum(len(each.delivery.messages) for each in of_lane) > FEW_MESSAGES:
-                    self._gather(lane, began + PACE_SECONDS - time.monotonic())
 
-    def _due(self) -> dict[str, list[_Asked]]:
+    def _due(self) -> list[_Asked]:
         """Take out what may go now, from each lane as much as from the others."""
         latest = time.monotonic() - PATIENCE_SECONDS
         due = {lane: asked for lane, asked in self._asked.items() if lane not in self._gathering}
         for lane in [lane for lane, asked in due.items() if asked[0].at > latest and self.keeping.drains(lane)]:
             del due[lane]
-            self._gather(lane, PACE_SECONDS)
+            self._gather(lane)
+        taken: list[_Asked] = []
         for lane, asked in due.items():
-            taken = count = 0
-            while taken < len(asked) and count < ROUND_MESSAGES / len(due):
-                count += len(asked[taken].delivery.messages)
-                taken += 1
-            due[lane], left = asked[:taken], asked[taken:]
-            if left:
+            position = count = 0
+            while position < len(asked) and count < ROUND_MESSAGES / len(due):
+                count += len(asked[position].delivery.messages)
+                position += 1
+            taken += asked[:position]
+            if left := asked[position:]:
                 self._asked[lane] = left
                 self._some.set()
             else:
                 del self._asked[lane]
-        return due
+            if count > FEW_MESSAGES:
+                self._gather(lane)
+        return taken
 
-    def _gather(self, lane: str, seconds: float) -> None:
+    def _gather(self, lane: str) -> None:
         self._gathering.add(lane)
-        asyncio.get_running_loop().call_later(seconds, self._gathered, lane)
+        asyncio.get_running_loop().call_later(PACE_SECONDS, self._gathered, lane)
 
     def _gathered(self, lane: str) -> None:
         self._gathering.discard(lane)

@@ -126,8 +126,7 @@ class Keeping(Service):
             await self._keep(round_)
             self._backlogged.set()
             return
-        if self.spool.backlog:
-            behind = [self.spool.waiting[record.tenant] > 0 for record in round_.records]
+        if self.spool.backlog and any(behind := [self.spool.waiting[record.tenant] > 0 for record in round_.records]):
             part = replace(round_)
             part.keep(behind)
             await self._keep(part)
