@@ -91,7 +91,12 @@ def apply(file: File) -> None:
     rows = _parse(file)
     with reached():
         # one that has places is made with its first message
-        create_missing(settings().kafka, map(named, {row.topic for row in rows if "{" not in row.topic} - CONTRACTS.keys()))
+        made = create_missing(settings().kafka, map(named, {row.topic for row in rows if "{" not in row.topic} - CONTRACTS.keys()))
+        for topic, error in made.refused.items():
+            typer.echo(f"Kafka will not have the topic {topic}: {error.str()}", err=True)
+        if made.refused:
+            typer.echo("no row was applied", err=True)
+            raise typer.Exit(1)
         asyncio.run(operators.apply(settings(), MAPPINGS, GATEWAY, rows))
     typer.echo(f"applied: {', '.join(row.pattern for row in rows)}")
 

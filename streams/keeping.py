@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from confluent_kafka import KafkaError
 from mode import Service
 
 from agents.gateway.message import Verdict
@@ -25,24 +26,15 @@ from streams.producer import DeliveryFailed, Producer
 from streams.rounds import Round, refusals
 from streams.settings import settings
 from streams.spool import Outgoing, Spool, SpoolBusy
-from streams.topics import create_missing
+from streams.topics import REFUSALS, create_missing
 
 # Kafka answers within some milliseconds, and within a second where its disk or its garbage is in the way; CoAP devices ask again after two.
 PATIENCE_SECONDS: Final = 2.0
 DRAIN_RECORDS: Final = 2_000
 FULL_SECONDS: Final = 4.0
 """How long nothing is taken of a tenant whose share of the disk is full."""
-_REFUSALS: Final = {
-    "MSG_SIZE_TOO_LARGE",
-    "INVALID_MSG_SIZE",
-    "INVALID_RECORD",
-    "UNKNOWN_TOPIC_OR_PART",
-    "TOPIC_EXCEPTION",
-    "TOPIC_AUTHORIZATION_FAILED",
-    "_UNKNOWN_TOPIC",
-    "_UNKNOWN_PARTITION",
-}
-"""What Kafka says of a record that it will never take. Any other error is the producer's own end."""
+REFUSED_SECONDS: Final = 60.0
+"""How long messages for a topic that Kafka would not make are dead letters, before it is asked anew."""
 
 
 class Keeping(Service):
@@ -64,6 +56,9 @@ class Keeping(Service):
         self._unconfirmed = 0
         """Rounds that were sent, and neither lie with Kafka nor in the spool yet."""
         self._topics = set(map(named, CONTRACTS))
+        self._refused: dict[str, KafkaError] = {}
+        """Topics that Kafka would not make, and why."""
+        self._ask_again_at = 0.0
         self._full_until: dict[str, float] = {}
         self._drains_since = float("inf")
         """Since when Kafka owes an answer to what came out of the spool."""
@@ -161,6 +156,9 @@ class Keeping(Service):
             for tenant, count in Counter(record.tenant for record in round_.records).items():
                 self.counts[tenant]["accepted"] += count
             await self._delivered(round_.records, consignment)
+            for record, row in zip(round_.records, round_.rows, strict=True) if consignment.refused else ():
+                if record.value in consignment.refused:
+                    round_.verdicts[row] = Verdict.REJECTED
         self._unconfirmed -= 1
 
     async def _keep(self, round_: Round, consignment: Consignment | None = None) -> None:
@@ -198,8 +196,13 @@ class Keeping(Service):
         await self.spool.remove(ids, records)
 
     async def _send(self, records: Sequence[Outgoing]) -> Consignment:
-        topics, keys, values, headers, *_ = zip(*records, strict=True)
-        return await self._producer.consign(topics, keys, values, headers)
+        """Queue records for Kafka; those for topics that it would not make are refused at once."""
+        fit = [record for record in records if record.topic not in self._refused] if self._refused else records
+        topics, keys, values, headers, *_ = zip(*fit, strict=True) if fit else ((), (), (), ())
+        consignment = await self._producer.consign(topics, keys, values, headers)
+        if len(fit) < len(records):
+            consignment.refused |= {record.value: self._refused[record.topic] for record in records if record.topic in self._refused}
+        return consignment
 
     async def _delivered(self, records: Sequence[Outgoing], consignment: Consignment) -> None:
         """Count what Kafka has; what it refuses for good is a dead letter. Raises DeliveryFailed where the producer can go on no more."""
@@ -209,7 +212,7 @@ class Keeping(Service):
             return
         refused = [(record, consignment.refused[record.value]) for record in records if record.value in consignment.refused]
         for record, error in refused:
-            if error.name() not in _REFUSALS:
+            if error.name() not in REFUSALS:
                 raise DeliveryFailed(record.topic, len(refused), error)
             self.log.error("kafka_refused topic=%s error=%s", record.topic, error.str())
             self._topics.discard(record.topic)
@@ -220,8 +223,15 @@ class Keeping(Service):
         await self.app.bulk.flush()
 
     async def _has_topics(self, records: Sequence[Outgoing]) -> bool:
-        """Whether every topic is there; makes those that are not."""
-        new = {record.topic for record in records} - self._topics
+        """Whether it is known of every topic if it is there; makes those that are not."""
+        if self._refused and time.monotonic() > self._ask_again_at:
+            self._refused.clear()
+        new = {record.topic for record in records} - self._topics - self._refused.keys()
         if new:
-            self._topics |= await asyncio.to_thread(create_missing, settings().kafka, new)
-        return new <= self._topics
+            there, refused = await asyncio.to_thread(create_missing, settings().kafka, new)
+            self._topics |= there
+            if refused:
+                self._refused |= refused
+                self._ask_again_at = time.monotonic() + REFUSED_SECONDS
+            new -= there | refused.keys()
+        return not new

@@ -1,7 +1,7 @@
 """Topics of devices' messages that the mapping names and the catalogue does not: made when the first message of them comes."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -12,6 +12,21 @@ from streams.access import quiet
 
 TIMEOUT_SECONDS: Final = 5
 HOUR_MS: Final = 3_600_000
+REFUSALS: Final = {
+    "MSG_SIZE_TOO_LARGE",
+    "INVALID_MSG_SIZE",
+    "INVALID_RECORD",
+    "UNKNOWN_TOPIC_OR_PART",
+    "TOPIC_EXCEPTION",
+    "TOPIC_AUTHORIZATION_FAILED",
+    "CLUSTER_AUTHORIZATION_FAILED",
+    "INVALID_CONFIG",
+    "INVALID_PARTITIONS",
+    "POLICY_VIOLATION",
+    "_UNKNOWN_TOPIC",
+    "_UNKNOWN_PARTITION",
+}
+"""What Kafka says of a record, or of a topic, that it will never take."""
 
 
 def kept(contract: Contract) -> dict[str, str]:
@@ -19,17 +34,42 @@ def kept(contract: Contract) -> dict[str, str]:
     return {"cleanup.policy": "delete", "retention.ms": str(contract.retention_hours * HOUR_MS)}
 
 
-def create_missing(servers: str, topics: Iterable[str]) -> set[str]:
-    """Make topics of messages that are not there; those that are there now. Waits for Kafka for `TIMEOUT_SECONDS`."""
+class Made(NamedTuple):
+    """What became of topics that were to be made. Those in neither: Kafka is away, or busy."""
+
+    there: set[str]
+    refused: dict[str, KafkaError]
+    """Those that Kafka will not have, and why."""
+
+
+def create_missing(servers: str, topics: Iterable[str]) -> Made:
+    """Make topics of messages that are not there. Waits for Kafka for `TIMEOUT_SECONDS`, twice where it refuses."""
     admin = AdminClient(quiet(servers))
-    there = set[str]()
+    made = Made(set(), {})
     wanted = [NewTopic(c.topic, c.partitions, -1, config=kept(c)) for c in map(messages, topics)]
     asked = admin.create_topics(wanted, operation_timeout=TIMEOUT_SECONDS, request_timeout=TIMEOUT_SECONDS) if wanted else {}
     for topic, created in asked.items():
         try:
             created.result()
+            made.there.add(topic)
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                continue
-        there.add(topic)
-    return there
+            reason = error.args[0]
+            if reason.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                made.there.add(topic)
+            elif reason.name() in REFUSALS:
+                made.refused[topic] = reason
+    if made.refused:
+        _forgive_those_that_are_there(admin, made)
+    return made
+
+
+def _forgive_those_that_are_there(admin: AdminClient, made: Made) -> None:
+    """Who may make none may write to one that somebody else made."""
+    try:
+        there = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
+    except KafkaException:
+        made.refused.clear()
+        return
+    for topic in made.refused.keys() & there.keys():
+        made.there.add(topic)
+        del made.refused[topic]

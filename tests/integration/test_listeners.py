@@ -2,18 +2,21 @@
 
 import asyncio
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from uuid import uuid4
 
 import aiocoap
 import aiohttp
 import httpx
 import orjson
+import polars as pl
 import pytest
 
 from deploy.embedded.preflight import free_ports
+from schemas.catalog import DEAD_LETTERS
+from schemas.rejects import Reason
 from tests.conformance.test_protocols import let_in, made, numbers, reading, records, topic
-from tests.integration.line import PATIENCE, Worker, headrace
+from tests.integration.line import PATIENCE, Topics, Worker, headrace, wait
 
 RATE = 10  # messages a second, and a hundred at once
 
@@ -129,6 +132,28 @@ async def test_coap_that_asks_for_no_confirmation_has_quality_of_service_0(setti
     await client.shutdown()
     ((envelope, _),) = records(settings, device)
     assert envelope["metadata"]["qos"] == 0
+
+
+def test_what_is_for_a_topic_that_kafka_will_not_have_is_a_dead_letter_and_holds_up_nobody(settings, client, device, tmp_path):
+    rows = tmp_path / "rows.yaml"
+    rows.write_text("mappings: [{pattern: odd/+/+, topic: 'odd.{2}', data_type: odd}]")
+    assert headrace(settings, "map", "apply", rows)[0] == 0
+
+    def verdicts(topics, number):
+        batch = [{"topic": topic, "data": {"sequence": number}} for topic in topics]
+        return client.post("/messages", json=batch, timeout=PATIENCE).json()["verdicts"]
+
+    too_long = f"odd/{device}/{'x' * 250}"
+    wait(lambda: verdicts([too_long], 0) == ["rejected"], lambda: "no such row")
+    assert verdicts([topic(device), too_long, topic(device)], 1) == ["delivered", "rejected", "duplicate"]
+    assert numbers(records(settings, device)) == [1]
+    with closing(Topics(settings)) as topics:
+        letters = topics.frame(DEAD_LETTERS).filter(pl.col("key") == device.encode())
+    assert set(letters["reason"]) == {Reason.KAFKA_REFUSED}
+    assert set(letters["topic"]) == {f"odd.{'x' * 250}"}
+    rows.write_text("mappings: [{pattern: odd/+/+, topic: '..', data_type: odd}]")
+    status, said = headrace(settings, "map", "apply", rows)
+    assert (status, "Kafka will not have the topic .." in said) == (1, True)
 
 
 def test_nobody_but_the_gateway_says_whose_a_message_is(settings, client, device):
