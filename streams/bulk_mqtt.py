@@ -6,6 +6,7 @@ passwords, subscriptions, keep-alive and reconnecting stay paho's.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import count
 from struct import error, pack
 from time import sleep
 from types import MappingProxyType
@@ -27,6 +28,7 @@ _ANSWERS: Final = {1: MessageType.PUBACK, 2: MessageType.PUBREC}
 """What says that a message is safe, by quality of service. A broker does not send one again for which it has the answer."""
 # Some thousand messages of sensors; more at once would only delay the first of them.
 READ_BYTES: Final = 262_144
+_CONNECTIONS: Final = count(1)
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -64,7 +66,7 @@ class BulkClient(Client):
         self.manual_ack_set(True)
         self._on_batch = on_batch
         self.connection = 0
-        """Counts those that were tried."""
+        """Of all that were tried by any client of the process, this one's last."""
         self._unread = bytearray()
         self._most_open = most_open
         self._received = self._answered = 0
@@ -85,7 +87,7 @@ class BulkClient(Client):
     def reconnect(self) -> MQTTErrorCode:
         """As paho's; half a packet of the lost connection is of no use."""
         self._unread, self._wanted = bytearray(), 0
-        self.connection += 1
+        self.connection = next(_CONNECTIONS)
         self._received = self._answered
         return super().reconnect()
 

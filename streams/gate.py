@@ -32,6 +32,8 @@ PACE_SECONDS: Final = 0.01
 FEW_MESSAGES: Final = 20
 ROUND_MESSAGES: Final = 5_000
 """Shared by the lanes it is of."""
+HELD_MESSAGES: Final = 1_000
+"""Of a lane, while its spool drains: half of what the MQTT broker sends without answers, so that other lanes' messages still come."""
 STOP_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 5
 """What a device is told to wait where a verdict is FULL."""
@@ -118,9 +120,8 @@ class Gate(Service):
 
     def _due(self) -> list[_Asked]:
         """Take out what may go now, from each lane as much as from the others."""
-        latest = time.monotonic() - PATIENCE_SECONDS
         due = {lane: asked for lane, asked in self._asked.items() if lane not in self._gathering}
-        for lane in [lane for lane, asked in due.items() if asked[0].at > latest and self.keeping.drains(lane)]:
+        for lane in [lane for lane, asked in due.items() if self._had_better_wait(lane, asked)]:
             del due[lane]
             self._gather(lane)
         taken: list[_Asked] = []
@@ -138,6 +139,12 @@ class Gate(Service):
             if count > FEW_MESSAGES:
                 self._gather(lane)
         return taken
+
+    def _had_better_wait(self, lane: str, asked: Sequence[_Asked]) -> bool:
+        """Whether the lane's spool is about to be empty, and it is neither long nor much that waits for that."""
+        if time.monotonic() > asked[0].at + PATIENCE_SECONDS or not self.keeping.drains(lane):
+            return False
+        return sum(len(each.delivery.messages) for each in asked) < HELD_MESSAGES
 
     def _gather(self, lane: str) -> None:
         self._gathering.add(lane)

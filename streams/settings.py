@@ -52,7 +52,11 @@ class Settings(BaseSettings):
         pattern=r"^(([a-z0-9_-]+=)?\d{1,9}(,|$))*$",
         description="How long a device may say nothing before it is silent; of a type's: 900,manhole_cover=86400.",
     )
-    mqtt_topics: str = Field(default="#", min_length=1, description="MQTT topic filter the gateway subscribes to.")
+    mqtt_topics: str = Field(
+        default="#",
+        pattern="^[^,]+(,[^,]+)*$",
+        description="MQTT topic filters the gateway subscribes to, comma-separated; what comes by one holds up no other.",
+    )
     spool_mb: int = Field(default=256, ge=1, description="Disk a tenant's messages may take on a gateway while Kafka is away, MiB.")
     web_bind: str = Field(default="127.0.0.1", description="Address the workers' web endpoints listen on.")
     advertise: str = Field(

@@ -5,7 +5,8 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
+from zlib import crc32
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -30,31 +31,33 @@ BRIEF_SECONDS: Final = 5.0
 
 
 class Session:
-    """One subscription of one persistent session, shared with the other sessions of its group where it has one.
+    """Persistent sessions at one broker, one for each topic filter, each shared with those of its group where it has one.
 
-    Alone is safer: Mosquitto 2.0.11 forgets shared subscriptions when it restarts, and what devices publish until they are made again.
+    What nobody acknowledges holds up no other filter's messages. Without a group is safer: Mosquitto 2.0.11 forgets shared subscriptions
+    when it restarts, and what devices publish until they are made again.
 
-    What is not acknowledged when the link or this process breaks is sent again: at least once. The client id names the session: it
-    stays the same over restarts, and no two processes share one, or they take the session from each other again and again.
-    Of unacknowledged messages the broker sends at most `receive_maximum`. A broker that knows only MQTT 3.1.1 has no groups, so there
-    one gateway is to run and not two; how many unacknowledged messages it sends, and whether again, is its own affair.
+    What is not acknowledged when the link or this process breaks is sent again: at least once. The client id names the sessions: it
+    stays the same over restarts, and no two processes share one, or they take the sessions from each other again and again.
+    Of unacknowledged messages the broker sends at most `receive_maximum` a session. A broker that knows only MQTT 3.1.1 has no groups, so
+    there one gateway is to run and not two; how many unacknowledged messages it sends, and whether again, is its own affair.
     """
 
     def __init__(self, url: str, client_id: str, topics: str, group: str, receive_maximum: int = 2000) -> None:
-        """Connect to nothing yet. `topics`: an MQTT topic filter; `group`: name of those who share its messages; empty: nobody does."""
+        """Connect to nothing yet. `topics`: MQTT topic filters, comma-separated; `group`: who shares their messages; empty: nobody does."""
         self.client_id = client_id
         self._url = url
-        self._topics = topics
-        self._group = group
-        self._receive_maximum = receive_maximum
         self._lock = threading.Lock()
         self._arrived: list[Arrival] = []
         self._ready = asyncio.Event()
-        self._client: BulkClient | None = None
-        self._connected_at = float("-inf")
-        self._brief = 0
-        self.subscribed = False
+        filters = topics.split(",")
+        # not by its place among them: a filter that is added or left out takes no other one's session
+        names = [client_id if len(filters) == 1 else f"{client_id}-{crc32(each.encode()):08x}" for each in filters]
+        self._links = [_Link(self, *each, group, receive_maximum) for each in zip(names, filters, strict=True)]
+
+    @property
+    def subscribed(self) -> bool:
         """Whether messages can come: the gateway is of no use while they cannot."""
+        return all(link.subscribed for link in self._links)
 
     def start(self) -> None:
         """Connect in the background; messages go to the running event loop."""
@@ -63,10 +66,10 @@ class Session:
         connect(self._probe, self._url)
 
     async def stop(self) -> None:
-        """Disconnect; the session stays at the broker."""
-        client = self._client or self._probe
-        client.disconnect()
-        await asyncio.to_thread(client.loop_stop)
+        """Disconnect; the sessions stay at the broker."""
+        for client in (self._probe, *(link.client for link in self._links if link.client)):
+            client.disconnect()
+            await asyncio.to_thread(client.loop_stop)
 
     async def arrivals(self) -> list[Arrival]:
         """Everything that came since the last call, in order; waits for the first message."""
@@ -78,30 +81,66 @@ class Session:
 
     def acknowledge(self, arrivals: Sequence[Arrival]) -> None:
         """Tell the broker these messages are safe; those of a lost connection are skipped, they come again."""
-        if self._client:
-            self._client.acknowledge(arrivals)
+        for link in self._links:
+            if link.client:
+                link.client.acknowledge(arrivals)
 
     def pending(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
         """Those of the arrivals that are not sent again: their connection lasts, or they were sent but once."""
-        connection = self._client.connection if self._client else 0
-        return [arrival for arrival in arrivals if arrival.qos == 0 or arrival.connection == connection]
+        connections = {link.client.connection for link in self._links if link.client}
+        return [arrival for arrival in arrivals if arrival.qos == 0 or arrival.connection in connections]
 
     def _dial(self, protocol: MQTTProtocolVersion) -> None:
+        for link in self._links:
+            link.dial(self._url, protocol)
+
+    # What follows runs in the threads of paho.
+
+    def take(self, arrivals: list[Arrival]) -> None:
+        """Have messages for `arrivals`."""
+        with self._lock:
+            first = not self._arrived
+            self._arrived += arrivals
+        if first:
+            self._loop.call_soon_threadsafe(self._ready.set)
+
+    def forget(self, connection: int) -> None:
+        """Leave out what came by a connection that is lost: it is sent again."""
+        with self._lock:
+            self._arrived = [arrival for arrival in self._arrived if arrival.qos == 0 or arrival.connection != connection]
+
+
+class _Link:
+    """One session, of one topic filter. The callbacks run in paho's thread."""
+
+    def __init__(self, session: Session, client_id: str, topics: str, group: str, receive_maximum: int) -> None:
+        self._session = session
+        self._client_id = client_id
+        self._topics = topics
+        self._group = group
+        self._receive_maximum = receive_maximum
+        self.client: BulkClient | None = None
+        self.subscribed = False
+        self._connection = 0
+        self._connected_at = float("-inf")
+        self._brief = 0
+
+    def dial(self, url: str, protocol: MQTTProtocolVersion) -> None:
         v5 = protocol == MQTTv5
         clean_session = None if v5 else False
-        self._client = client = BulkClient(
+        self.client = client = BulkClient(
             CallbackAPIVersion.VERSION2,
-            self.client_id,
+            self._client_id,
             protocol=protocol,
             clean_session=clean_session,
-            on_batch=self._on_batch,
+            on_batch=self._session.take,
             most_open=2 * self._receive_maximum,
         )
         client.reconnect_delay_set(min_delay=1, max_delay=MOST_DELAY_SECONDS)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
-        connect(client, self._url, **self._lasting() if v5 else {})
+        connect(client, url, **self._lasting() if v5 else {})
 
     def _lasting(self) -> dict[str, Any]:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -109,17 +148,14 @@ class Session:
         properties.ReceiveMaximum = self._receive_maximum
         return {"clean_start": False, "properties": properties}
 
-    # The callbacks run in paho's thread.
-
     def _on_connect(
         self, client: Client, _userdata: object, _flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None
     ) -> None:
         if reason.is_failure:
             logger.error("mqtt_connection_refused reason=%s", reason)
             return
-        with self._lock:
-            # unacknowledged messages are sent again on the new connection
-            self._arrived = [arrival for arrival in self._arrived if arrival.qos == 0]
+        self._session.forget(self._connection)
+        self._connection = cast(BulkClient, client).connection
         self._connected_at = time.monotonic()
         shared = f"$share/{self._group or SHARED_BY}/{self._topics}"
         ours, other = (shared, self._topics) if self._group and client.protocol == MQTTv5 else (self._topics, shared)
@@ -137,7 +173,7 @@ class Session:
             logger.error(
                 "mqtt_session_taken_over client_id=%s hint='another process uses this client id and they take the session from each "
                 "other in turn: give each gateway a HEADRACE_INSTANCE of its own'",
-                self.client_id,
+                self._client_id,
             )
         elif reason.is_failure:
             logger.warning("mqtt_disconnected reason=%s", reason)
@@ -151,11 +187,4 @@ class Session:
             logger.error("mqtt_subscription_refused topics=%s reason=%s", self._topics, reason)
         else:
             version = "5" if client.protocol == MQTTv5 else "3.1.1"
-            logger.info("mqtt_subscribed client_id=%s topics=%s version=%s", self.client_id, self._topics, version)
-
-    def _on_batch(self, arrivals: list[Arrival]) -> None:
-        with self._lock:
-            first = not self._arrived
-            self._arrived += arrivals
-        if first:
-            self._loop.call_soon_threadsafe(self._ready.set)
+            logger.info("mqtt_subscribed client_id=%s topics=%s version=%s", self._client_id, self._topics, version)
