@@ -2,6 +2,7 @@
 
 import logging
 import os
+import ssl
 import tempfile
 from http import HTTPStatus
 from pathlib import Path
@@ -63,8 +64,8 @@ class Registry:
         read = {int(file.stem): Codec(file.read_text()) for file in self._folder.glob("*.avsc")}
         self.known: dict[int, Codec] = {schema_id: codec for schema_id, codec in read.items() if not codec.defect}
         """Writers' schemas by id; grows as ids are met."""
-        # certificates are read once: that takes longer than to ask
-        trust = httpx.create_ssl_context()
+        # authorities' certificates are read once, and for https alone: that takes 40 ms of the processor, longer than to ask
+        trust = httpx.create_ssl_context() if self.url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         # a connection for each question: there are few, and one that was kept may have died with the registry
         self._synchronous = httpx.Client(timeout=TIMEOUT_SECONDS, verify=trust, limits=httpx.Limits(max_keepalive_connections=0))
         self._asynchronous = httpx.AsyncClient(timeout=TIMEOUT_SECONDS, verify=trust)

@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-import httpx
-
 from deploy.embedded import preflight
 from deploy.embedded.service import Service
 from streams.settings import Settings
@@ -48,10 +46,7 @@ class Worker(Service):
 
     def answers(self) -> bool:
         """Whether it is ready."""
-        try:
-            return httpx.get(self.url("/ready"), timeout=2).is_success
-        except httpx.HTTPError:
-            return False
+        return self.succeeds(self.url("/ready"), 2)
 
     def url(self, path: str) -> str:
         """The address of one of its pages."""

@@ -5,8 +5,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-import httpx
-
 from deploy.embedded.artifacts import fetch, pins, unpack
 from deploy.embedded.java import JavaService
 
@@ -47,9 +45,4 @@ class Registry(JavaService):
 
     def answers(self) -> bool:
         """Whether it lists its subjects."""
-        if not self.connects():
-            return False
-        try:
-            return httpx.get(f"{self.settings.registry}/subjects", timeout=5).is_success
-        except httpx.HTTPError:
-            return False
+        return self.connects() and self.succeeds(f"{self.settings.registry}/subjects", 5)
