@@ -19,7 +19,7 @@ from schemas.registry import Registry
 from schemas.wire import decode
 from streams import operators
 from tests.conformance.devices import DEVICES, Lost, Mqtt
-from tests.integration.line import PATIENCE, Worker, headrace, wait
+from tests.integration.line import PATIENCE, Worker, headrace, http, wait
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def started(settings, folder):
 
 def is_ready(gateway):
     try:
-        return httpx.get(f"http://127.0.0.1:{gateway.port}/ready").status_code == 200 and "coap_listening" in gateway.log.read_text()
+        return http.get(f"http://127.0.0.1:{gateway.port}/ready").status_code == 200 and "coap_listening" in gateway.log.read_text()
     except httpx.TransportError:
         return False
 

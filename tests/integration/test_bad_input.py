@@ -8,7 +8,6 @@ import time
 from uuid import uuid4
 
 import fastavro
-import httpx
 import polars as pl
 import pytest
 from confluent_kafka import Producer
@@ -19,7 +18,7 @@ from schemas.catalog import DEAD_LETTERS, READINGS
 from schemas.registry import Registry
 from schemas.rejects import Reason
 from schemas.wire import encode
-from tests.integration.line import PATIENCE, UNREGISTERED, Worker, actual, wait
+from tests.integration.line import PATIENCE, UNREGISTERED, Worker, actual, http, wait
 
 DAY_MS = 86_400_000
 MEGABYTE = 1_000_000
@@ -42,7 +41,7 @@ def schema(*added, without=(), types=None):
 def register(kafka, written, subject=None):
     """The id of a schema under the topic's own subject, or one that no compatibility check guards."""
     url = f"{kafka.registry}/subjects/{subject or READINGS.subject}/versions"
-    answer = httpx.post(url, json={"schema": json.dumps(written)}, timeout=10)
+    answer = http.post(url, json={"schema": json.dumps(written)}, timeout=10)
     assert answer.is_success, answer.text
     return answer.json()["id"]
 
@@ -203,7 +202,7 @@ def test_older_and_newer_writers_flow_beside_ours_and_a_worker_still_starts_with
 
 def parked(worker):
     """Batches that wait, by partition."""
-    lines = httpx.get(f"http://127.0.0.1:{worker.port}/metrics", timeout=10).text.splitlines()
+    lines = http.get(f"http://127.0.0.1:{worker.port}/metrics", timeout=10).text.splitlines()
     samples = (line.rsplit(" ", 1) for line in lines if line.startswith("headrace_parked_batches{"))
     return {int(name.partition('partition="')[2].partition('"')[0]): float(value) for name, value in samples}
 

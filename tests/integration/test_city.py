@@ -5,7 +5,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import httpx
 import orjson
 import polars as pl
 import pytest
@@ -27,7 +26,7 @@ from schemas.catalog import (
     PARKING,
     TRAFFIC,
 )
-from tests.integration.line import Topics, Worker, headrace, produce, wait
+from tests.integration.line import Topics, Worker, headrace, http, produce, wait
 
 HOUR = 3_600_000
 DISTRICTS = ("riverside", "old town")
@@ -222,7 +221,7 @@ def test_a_new_device_type_needs_a_sensor_type_and_no_code(kafka, city, tmp_path
 
 
 def answer(worker, path, **parameters):
-    return httpx.get(f"http://127.0.0.1:{worker.port}{path}", params=parameters, timeout=30).raise_for_status().json()
+    return http.get(f"http://127.0.0.1:{worker.port}{path}", params=parameters, timeout=30).raise_for_status().json()
 
 
 def test_what_was_sent_is_stored_and_the_warehouse_answers(kafka, city, tmp_path):

@@ -22,7 +22,7 @@ from deploy.embedded.preflight import free_ports
 from schemas.catalog import COMMAND_EVENTS, COMMANDS, DEAD_LETTERS
 from streams.mqtt import connect
 from tests.conformance.test_protocols import let_in, made
-from tests.integration.line import PATIENCE, Topics, Worker, headrace, produce, sample, wait
+from tests.integration.line import PATIENCE, Topics, Worker, headrace, http, produce, sample, wait
 
 LIGHTS = 50
 COAP_SECONDS = 15  # then a device asks anew: over UDP it does not hear that the gateway has forgotten it
@@ -53,18 +53,18 @@ class Gateway:
     def is_ready(self):
         try:
             return (
-                httpx.get(f"http://127.0.0.1:{self.port}/ready", timeout=30).is_success and "coap_listening" in self.worker.log.read_text()
+                http.get(f"http://127.0.0.1:{self.port}/ready", timeout=30).is_success and "coap_listening" in self.worker.log.read_text()
             )
         except httpx.TransportError:
             return False
 
     def ask(self, command, **request):
-        answer = httpx.post(f"http://127.0.0.1:{self.port}/api/commands", json={"command": command, **request}, timeout=30)
+        answer = http.post(f"http://127.0.0.1:{self.port}/api/commands", json={"command": command, **request}, timeout=30)
         assert answer.is_success, answer.text
         return answer.json()["request_id"]
 
     def show(self, request):
-        answer = httpx.get(f"http://127.0.0.1:{self.port}/api/commands", params={"request_id": request}, timeout=30)
+        answer = http.get(f"http://127.0.0.1:{self.port}/api/commands", params={"request_id": request}, timeout=30)
         assert answer.is_success, f"{answer.text}\n{self.worker.tail()}"
         return answer.json()
 
@@ -351,7 +351,7 @@ async def test_a_device_is_told_and_heard_for_itself_only(gateway, settings, lam
     ],
 )
 def test_what_cannot_be_asked_is_refused(gateway, request_, status):
-    assert httpx.post(f"http://127.0.0.1:{gateway.port}/api/commands", json=request_).status_code == status
+    assert http.post(f"http://127.0.0.1:{gateway.port}/api/commands", json=request_).status_code == status
 
 
 async def test_a_request_that_is_made_again_under_its_id_is_one(gateway, lamp):

@@ -17,7 +17,7 @@ from deploy.embedded.stack import LocalStack, on_free_ports
 from schemas.catalog import LIGHTS, MESSAGES
 from schemas.registry import Registry
 from schemas.wire import decode
-from tests.integration.line import PATIENCE, Worker, headrace, wait
+from tests.integration.line import PATIENCE, Worker, headrace, http, wait
 
 HEADRACE = str(Path(sys.executable).with_name("headrace"))
 NUMBERED = {"sequence": pl.Int64, "timestamp": pl.Int64, "district": pl.String}
@@ -54,7 +54,7 @@ def gateway(settings, tmp_path_factory):
 
 def is_ready(running):
     try:
-        return httpx.get(f"http://127.0.0.1:{running.port}/ready").is_success
+        return http.get(f"http://127.0.0.1:{running.port}/ready").is_success
     except httpx.TransportError:
         return False
 
@@ -171,7 +171,7 @@ def test_where_devices_are_to_prove_who_they_are_it_takes_a_token(settings, gate
     token = said.splitlines()[0]
     headers = {"Authorization": f"Bearer {token}"}
     post = f"http://{settings.gateway_http}/messages"
-    wait(lambda: httpx.post(post, json=[], headers=headers).status_code == 202, gateway.worker.tail)
+    wait(lambda: http.post(post, json=[], headers=headers).status_code == 202, gateway.worker.tail)
     options = ("--devices", 12, "--rate", 12, "--for", 2, "--protocols")
     locked = [city(settings, "locked", tmp_path / "locked", *options, protocol) for protocol in ("http", "websocket", "coap")]
     for run in locked:

@@ -25,7 +25,7 @@ from streams.mqtt import connect
 from streams.producer import Producer
 from streams.publisher import Publisher
 from streams.writers import Writers
-from tests.integration.line import PATIENCE, Topics, Worker, wait
+from tests.integration.line import PATIENCE, Topics, Worker, http, wait
 from tests.integration.outlet import Outlet
 
 
@@ -180,7 +180,7 @@ def gateway(stack, tmp_path):
 
 def is_ready(worker):
     try:
-        return httpx.get(f"http://127.0.0.1:{worker.port}/ready", timeout=30).is_success
+        return http.get(f"http://127.0.0.1:{worker.port}/ready", timeout=30).is_success
     except httpx.TransportError:
         return False
 
@@ -210,7 +210,7 @@ def test_a_critical_vibration_stops_the_machine_and_its_answer_is_in_the_audit(s
         machines.publish("press-9/command/ack", b"garbage")
         topic = f"factory/{plant}/press-9/command/ack"
         wait(lambda: topics.frame(DEAD_LETTERS).filter(topic=topic)["reason"].to_list() == ["undecodable"], line.tail)
-        metrics = httpx.get(f"http://127.0.0.1:{line.port}/metrics").text
+        metrics = http.get(f"http://127.0.0.1:{line.port}/metrics").text
     assert sorted(audit(topics, told)[0]) == ["ACKNOWLEDGED", "DISPATCHED"]
     assert [(command["command"], command["rule"]) for command in machines.commands] == [("stop", "stop-on-vibration")]
     for outcome in ("dispatched", "acknowledged"):

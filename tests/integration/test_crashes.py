@@ -5,10 +5,8 @@ import signal
 import time
 from contextlib import ExitStack
 
-import httpx
-
 from deploy.simulate.fleet import NORMALS
-from tests.integration.line import PATIENCE, Worker, actual, assert_equal, simulate, under_load, undisturbed
+from tests.integration.line import PATIENCE, Worker, actual, assert_equal, http, simulate, under_load, undisturbed
 
 FAULTS = "duplicates=0.02,disorder=0.05,late=0.005,garbage=0.01"
 
@@ -108,7 +106,7 @@ def test_a_rule_over_trends_that_crashes_costs_the_other_rules_and_the_worker_no
     with Worker(kafka, tmp_path, module="tests.integration.crashing_rule") as worker:
         worker.wait_for("lane_opened")
         topics.wait_until_read(worker)
-        page = httpx.get(f"http://127.0.0.1:{worker.port}/metrics").text
+        page = http.get(f"http://127.0.0.1:{worker.port}/metrics").text
         assert worker.stop() == 0, worker.tail()
     assert "trend_rule_crashed rule=crashing" in worker.log.read_text()
     assert 'headrace_unjudged_panes_total{domain="factory",partition="0",rule="crashing"}' in page

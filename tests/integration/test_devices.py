@@ -15,7 +15,7 @@ from deploy.embedded.preflight import free_ports
 from schemas.catalog import READINGS
 from schemas.registry import Registry
 from streams.peers import RETRY_SECONDS, partition_of
-from tests.integration.line import PATIENCE, UNREGISTERED, Topics, Worker, simulate, wait
+from tests.integration.line import PATIENCE, UNREGISTERED, Topics, Worker, http, simulate, wait
 
 TOKEN = "s3cret"
 DEVICES = 40
@@ -146,7 +146,7 @@ def test_a_worker_tells_what_it_can_be_asked(group):
 def test_who_does_not_know_the_token_is_told_nothing(group, known):
     for member in group.values():
         pages = ["/api/devices", "/openapi.json", *(f"/api/devices/{device}" for device in list(known)[:8])]
-        assert {httpx.get(member.client.base_url.join(page)).status_code for page in pages} == {401}
+        assert {http.get(member.client.base_url.join(page)).status_code for page in pages} == {401}
 
 
 def test_a_static_member_that_comes_back_where_it_was_is_asked_there_without_a_rebalance(group, known):

@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
@@ -20,7 +19,7 @@ from schemas.catalog import CHANGELOGS, LATE, MAPPINGS
 from streams.operators import apply
 from streams.producer import deliver
 from streams.topics import create_missing
-from tests.integration.line import PATIENCE
+from tests.integration.line import PATIENCE, http
 
 CHECKS = [
     "kafka",
@@ -142,8 +141,8 @@ def test_a_refused_schema_and_a_changelog_that_forgets_are_named(doctor, stack, 
     try:
         with LocalStack(on_free_ports(tmp_path / "apart"), ("registry",)) as apart:
             url = apart.settings.registry
-            httpx.put(f"{url}/config/{LATE.subject}", json={"compatibility": "NONE"}).raise_for_status()
-            httpx.post(f"{url}/subjects/{LATE.subject}/versions", json={"schema": other}).raise_for_status()
+            http.put(f"{url}/config/{LATE.subject}", json={"compatibility": "NONE"}).raise_for_status()
+            http.post(f"{url}/subjects/{LATE.subject}/versions", json={"schema": other}).raise_for_status()
             code, found, done = doctor(registry=url)
     finally:
         set_policy(stack.settings, "compact")

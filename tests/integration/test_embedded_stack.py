@@ -3,7 +3,6 @@ import subprocess
 import sys
 import time
 
-import httpx
 import paho.mqtt.client as paho
 import psutil
 import pytest
@@ -15,7 +14,7 @@ from deploy.embedded.errors import StackError
 from deploy.embedded.stack import LocalStack, on_free_ports
 from deploy.topics import COMPACTED, TopicMismatchError, ensure_topics
 from schemas.catalog import ALERTS, CHANGELOGS, CONTRACTS, LATE
-from tests.integration.line import PATIENCE
+from tests.integration.line import PATIENCE, http
 
 
 def command(settings, *arguments):
@@ -68,7 +67,7 @@ def test_every_contract_has_its_topic_with_its_partitions_and_retention(stack):
 
 
 def test_every_contract_has_its_schema_registered(stack):
-    assert set(httpx.get(f"{stack.settings.registry}/subjects").json()) >= {contract.subject for contract in CONTRACTS.values()}
+    assert set(http.get(f"{stack.settings.registry}/subjects").json()) >= {contract.subject for contract in CONTRACTS.values()}
 
 
 def test_an_unknown_topic_is_not_created_by_use(stack):
@@ -117,6 +116,8 @@ def test_another_partition_count_is_an_error_that_names_both(stack):
         while LATE.topic in admin.list_topics(timeout=10).topics:
             time.sleep(0.1)
         admin.create_topics([NewTopic(LATE.topic, partitions, 1)], operation_timeout=30)[LATE.topic].result()
+        while LATE.topic not in admin.list_topics(timeout=10).topics:
+            time.sleep(0.1)
 
     make_late(3)
     with pytest.raises(TopicMismatchError, match="has 3 partitions, the catalogue says 4"):

@@ -27,7 +27,7 @@ from streams.mqtt import connect, version_probe
 from streams.producer import DeliveryFailed, Producer
 from streams.subscription import Session
 from streams.writers import Writers
-from tests.integration.line import PATIENCE, Worker
+from tests.integration.line import PATIENCE, Worker, http
 from tests.integration.outlet import Outlet
 
 
@@ -210,7 +210,7 @@ def newer(codec):
 
 
 def register(stack, subject, codec):
-    answer = httpx.post(f"{stack.settings.registry}/subjects/{subject}/versions", json={"schema": codec.text})
+    answer = http.post(f"{stack.settings.registry}/subjects/{subject}/versions", json={"schema": codec.text})
     return answer.raise_for_status().json()["id"]
 
 
@@ -350,7 +350,7 @@ async def test_a_failed_delivery_crashes_the_gateway_with_nothing_acknowledged(s
 def ready(worker):
     """Whether the worker says it does its work."""
     try:
-        return httpx.get(f"http://127.0.0.1:{worker.port}/ready", timeout=30).is_success
+        return http.get(f"http://127.0.0.1:{worker.port}/ready", timeout=30).is_success
     except httpx.TransportError:
         return False
 

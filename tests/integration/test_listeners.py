@@ -16,7 +16,7 @@ from deploy.embedded.preflight import free_ports
 from schemas.catalog import DEAD_LETTERS
 from schemas.rejects import Reason
 from tests.conformance.test_protocols import let_in, made, numbers, reading, records, topic
-from tests.integration.line import PATIENCE, Topics, Worker, headrace, wait
+from tests.integration.line import PATIENCE, Topics, Worker, headrace, http, wait
 
 RATE = 10  # messages a second, and a hundred at once
 
@@ -58,7 +58,7 @@ async def connected(settings, headers):
 
 
 def metric(gateway, name):
-    lines = httpx.get(f"http://127.0.0.1:{gateway.port}/metrics").text.splitlines()
+    lines = http.get(f"http://127.0.0.1:{gateway.port}/metrics").text.splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from urllib.parse import quote
 from uuid import uuid4
 
-import httpx
 import orjson
 import pytest
 from paho.mqtt.client import Client, MQTTv5
@@ -18,7 +17,7 @@ from deploy.embedded.mqtt import Mosquitto, broker
 from deploy.embedded.preflight import free_ports
 from schemas.catalog import LIGHTS
 from tests.conformance.authority import Authority
-from tests.integration.line import PATIENCE, Topics, Worker, headrace, wait
+from tests.integration.line import PATIENCE, Topics, Worker, headrace, http, wait
 
 PASSWORD = "p@ss: wörd/1"
 GUARDED = """
@@ -175,8 +174,8 @@ def test_a_device_with_a_credential_publishes_for_itself_alone(settings, guarded
         published(client, f"lights/{device}/status", on=True, sequence=2)  # so that the gateway knows it is there
         ask = {"device": device, "command": "switch-on"}
         commands = f"http://127.0.0.1:{gateway.port}/api/commands"
-        asked = httpx.post(commands, json=ask, timeout=PATIENCE).json()["request_id"]
-        wait(lambda: told, lambda: httpx.get(commands, params={"request_id": asked}).text, worker=gateway)
+        asked = http.post(commands, json=ask, timeout=PATIENCE).json()["request_id"]
+        wait(lambda: told, lambda: http.get(commands, params={"request_id": asked}).text, worker=gateway)
         assert set(told) == {"switch-on"}
 
 

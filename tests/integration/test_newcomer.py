@@ -12,7 +12,7 @@ from confluent_kafka import Producer
 from deploy.records_commands import record
 from schemas.catalog import ALERTS, DEAD_LETTERS, READINGS
 from schemas.registry import Registry
-from tests.integration.line import PATIENCE, Topics, Worker, wait
+from tests.integration.line import PATIENCE, Topics, Worker, http, wait
 from tests.integration.walkthrough import ROOT, Reader
 
 
@@ -38,7 +38,7 @@ def worker(kafka, reader, tmp_path, monkeypatch):
 def answer(worker, path):
     """A page of a worker; nothing while it does not answer."""
     try:
-        return httpx.get(f"http://127.0.0.1:{worker.port}{path}", timeout=30).raise_for_status().json()
+        return http.get(f"http://127.0.0.1:{worker.port}{path}", timeout=30).raise_for_status().json()
     except httpx.HTTPError:
         return {}
 

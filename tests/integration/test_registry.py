@@ -15,7 +15,7 @@ from schemas.catalog import DEAD_LETTERS, PRESENCE, TEMPERATURE
 from schemas.registry import Registry
 from schemas.wire import decode
 from streams.mqtt import connect
-from tests.integration.line import PATIENCE, Topics, Worker, headrace, wait
+from tests.integration.line import PATIENCE, Topics, Worker, headrace, http, wait
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def until(web, device, tenant="default", **expected):
 
 
 def ledger(gateway, tenant):
-    lines = httpx.get(f"http://127.0.0.1:{gateway.port}/metrics").text.splitlines()
+    lines = http.get(f"http://127.0.0.1:{gateway.port}/metrics").text.splitlines()
     ours = [
         line for line in lines if line.startswith(("headrace_device_messages_total", "headrace_spooled_messages")) and f'"{tenant}"' in line
     ]
@@ -290,6 +290,7 @@ def test_a_gateway_that_is_killed_knows_its_devices_again_and_nobody_calls_them_
     assert status == 0, said
 
     def unwatched():
+        time.sleep(1)  # a look is a process of its own
         return "unwatched" in headrace(settings, "device", "show", device)[1]
 
     wait(unwatched, lambda: headrace(settings, "device", "show", device)[1])

@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 
 from deploy.simulate.fleet import NORMALS
 from schemas.catalog import ALERTS, RULES
-from tests.integration.line import PATIENCE, Worker, headrace, simulate, wait
+from tests.integration.line import PATIENCE, Worker, headrace, http, simulate, wait
 
 CHANNELS = 20 * len(NORMALS)
 RULE = """domain: factory
@@ -38,7 +38,7 @@ def rules(kafka, tmp_path):
 def rules_of(worker):
     """Name to row, of the rules in force; none while the worker does not answer."""
     with suppress(httpx.TransportError):
-        return {rule["name"]: rule for rule in httpx.get(f"http://127.0.0.1:{worker.port}/rules", timeout=30).json()["rules"]}
+        return {rule["name"]: rule for rule in http.get(f"http://127.0.0.1:{worker.port}/rules", timeout=30).json()["rules"]}
     return {}
 
 

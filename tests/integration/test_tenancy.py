@@ -20,7 +20,7 @@ from deploy.embedded.preflight import free_ports
 from deploy.embedded.stack import LocalStack, on_free_ports
 from schemas.catalog import COMMANDS, DEAD_LETTERS, PRESENCE, QUARANTINE, READINGS, TEMPERATURE, in_kafka
 from streams.access import MECHANISM, protocol, quiet
-from tests.integration.line import PATIENCE, Topics, Worker, actual, assert_equal, headrace, simulate, under_load, undisturbed, wait
+from tests.integration.line import PATIENCE, Topics, Worker, actual, assert_equal, headrace, http, simulate, under_load, undisturbed, wait
 
 SECONDS = 60
 FAULTS = "duplicates=0.02,disorder=0.05,late=0.005,garbage=0.01"
@@ -183,7 +183,7 @@ def test_a_tenant_s_stored_readings_are_its_own(a, b, tmp_path):
 
         def stored():
             try:
-                return httpx.get(f"http://127.0.0.1:{warehouse.port}/warehouse/counts", timeout=30).json()["rows"]["readings"]
+                return http.get(f"http://127.0.0.1:{warehouse.port}/warehouse/counts", timeout=30).json()["rows"]["readings"]
             except (httpx.HTTPError, KeyError, ValueError):
                 return 0
 
@@ -197,11 +197,11 @@ def test_one_gateway_brings_each_tenant_s_messages_to_its_own_topics(secured, ga
         for tenant in ("a", "b", "default"):
             token = done(secured, "device", "token", "lamp-1", "--tenant", tenant).splitlines()[0]
             headers = {"Authorization": f"Bearer {token}"}
-            wait(lambda headers=headers: httpx.post(url, json=[], headers=headers).is_success, running.tail, worker=running)
+            wait(lambda headers=headers: http.post(url, json=[], headers=headers).is_success, running.tail, worker=running)
             # the second one's topic is in no catalogue: it is made
             topics = ("sensors/lamp-1/temperature", "strange/lamp-1")
             batch = [{"topic": topic, "data": {"value": 20, "sequence": 1, "of": tenant}} for topic in topics]
-            answer = httpx.post(url, json=batch, headers=headers, timeout=PATIENCE)
+            answer = http.post(url, json=batch, headers=headers, timeout=PATIENCE)
             assert answer.json() == {"verdicts": ["delivered"] * len(batch)}, running.tail()
     for settings in (a, b):
         with closing(Topics(settings)) as topics:
@@ -227,13 +227,13 @@ def test_one_gateway_registers_devices_of_its_tenants_and_tells_them_commands(ga
         device = {"tenant_id": "a", "device_id": "lamp-2", "device_type": "street_light"}
 
         def registered():
-            return httpx.post(f"{api}/devices", json=device, timeout=PATIENCE)
+            return http.post(f"{api}/devices", json=device, timeout=PATIENCE)
 
         wait(lambda: registered().is_success, running.tail, worker=running)
-        asked = httpx.post(f"{api}/commands", json={"command": "on", "device": "lamp-2", "tenant": "a"}, timeout=PATIENCE).json()
+        asked = http.post(f"{api}/commands", json={"command": "on", "device": "lamp-2", "tenant": "a"}, timeout=PATIENCE).json()
 
         def counts():
-            return httpx.get(f"{api}/commands", params={"request_id": asked["request_id"]}, timeout=PATIENCE).json()["counts"]
+            return http.get(f"{api}/commands", params={"request_id": asked["request_id"]}, timeout=PATIENCE).json()["counts"]
 
         wait(lambda: counts() == {"QUEUED": 1}, running.tail, worker=running)
         sees_its_own_devices_alone(api, asked["request_id"])

@@ -14,7 +14,7 @@ from schemas.codec import Codec
 from schemas.registry import Registry
 from schemas.wire import encode
 from streams.clickhouse import ClickHouse
-from tests.integration.line import PATIENCE, Topics, Worker, headrace, wait
+from tests.integration.line import PATIENCE, Topics, Worker, headrace, http, wait
 
 FLOW = """domain: factory
 sensors:
@@ -38,7 +38,7 @@ def newer():
 
 
 def register(kafka, codec):
-    answer = httpx.post(f"{kafka.registry}/subjects/{READINGS.subject}/versions", json={"schema": codec.text}, timeout=30)
+    answer = http.post(f"{kafka.registry}/subjects/{READINGS.subject}/versions", json={"schema": codec.text}, timeout=30)
     return answer.raise_for_status().json()["id"]
 
 
@@ -69,7 +69,7 @@ def produce(kafka, codec, schema_id, sensor, value):
 def types_of(worker):
     """Sensor types in force in a worker, by name."""
     with suppress(httpx.TransportError):
-        return {row["name"]: row for row in httpx.get(f"http://127.0.0.1:{worker.port}/sensors", timeout=30).json()["domains"]["factory"]}
+        return {row["name"]: row for row in http.get(f"http://127.0.0.1:{worker.port}/sensors", timeout=30).json()["domains"]["factory"]}
     return {}
 
 

@@ -27,6 +27,7 @@ from tests.integration.line import PATIENCE, Topics, Worker, produce, sample, wa
 
 SENSORS = ["temperature", "pressure", "vibration", "current", "voltage", "humidity"]
 YEAR_2150 = 5_680_281_600_000
+METADATA = {"production_line": "line-1", "shift": "early"}
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def readings(count, devices=50, start=None):
             "value": 1.0 + (number % 400) / 10 + 189 * (number % 6 == 4).cast(pl.Int64),
             "timestamp": start + number,
             "location": pl.repeat("hall-1", count, eager=True),
-            "metadata": pl.Series([{"production_line": "line-1", "shift": "early"}] * count, dtype=READINGS.codec.columns["metadata"]),
+            "metadata": pl.Series([METADATA], dtype=READINGS.codec.columns["metadata"]).new_from_index(0, count),
             "plant": pl.repeat("plant-1", count, eager=True),
         }
     )
