@@ -12,7 +12,9 @@ import orjson
 import polars as pl
 
 from bench import plots
+from bench.gateway_report import gateway, tenancy
 from bench.jobs import BENCH, OURS, QUIX, STOCK_FAUST, WAREHOUSE
+from bench.markdown import table
 from schemas.catalog import READINGS
 
 RESULTS: Final = BENCH / "results"
@@ -84,7 +86,7 @@ Written by `make bench` on {results["started"]}; do not edit.
 One topic of factory readings from the simulator (seed {results["seed"]}): Confluent-framed Avro, snappy, 32 KB batches,
 {READINGS.partitions} partitions, six sensors a device, each once a second of event time.
 
-{_table(pl.DataFrame(results["loaded"]))}
+{table(pl.DataFrame(results["loaded"]))}
 
 Broker, registry and job share the machine. Every job decodes, validates, raises alerts, dead-letters and keeps windows with a changelog;
 ours both windows of the factory line, the peers the one-minute window. Ours reads the whole topic, a peer its first
@@ -92,7 +94,7 @@ ours both windows of the factory line, the peers the one-minute window. Ours rea
 `rate` (records/s) and CPU run from the first commit to the last, seen from outside by the group's committed offsets;
 `rate_with_startup` from the start of the process.
 
-{_table(medians)}
+{table(medians)}
 
 ![records per second](throughput.svg)
 
@@ -102,7 +104,7 @@ From the time a critical reading was due to leave (open loop: the schedule waits
 after warm-up, in milliseconds; generator, broker, worker and consumer on one machine. `behind_ms` is the generator's own worst delay,
 which is part of the figures.
 
-{_table(latency)}
+{table(latency)}
 
 ![latency](latency.svg)
 
@@ -115,13 +117,26 @@ ten-minute windows. Resident memory of the worker, in MiB:
 ![memory](memory.svg)
 """
     (folder / "RESULTS.md").write_text(
-        text + _foresight(folder) + _answers() + _recovery() + _reload() + _closed_loop() + _to_the_centre() + _gateway() + _tenancy()
+        text
+        + _foresight(folder)
+        + _answers()
+        + _recovery()
+        + _reload()
+        + _closed_loop()
+        + _to_the_centre()
+        + gateway(_last("gateway"))
+        + tenancy(_last("tenancy"))
     )
+
+
+def _last(name: str) -> Any:  # noqa: ANN401  # JSON
+    """What that benchmark measured last."""
+    return orjson.loads((RESULTS / f"{name}.json").read_bytes())
 
 
 def _foresight(folder: Path) -> str:
     """The section on what `python -m bench.prediction` measured last, and its plot."""
-    found = orjson.loads((RESULTS / "prediction.json").read_bytes())
+    found = _last("prediction")
     plots.leads(found, folder / "prediction.svg")
     first, last = found["seeds"]
     overall, shapes = (pl.DataFrame(found[name]).with_columns(pl.col("precision", "recall").round(3)) for name in ("overall", "shapes"))
@@ -138,11 +153,11 @@ A warning is right if its sensor passes the critical limit within 45 minutes; a 
 lead is from then, the minute and the lateness that a warning waits for taken off. `above-threshold` warns at 90 % of the limit. `theil-sen`
 extrapolates the median slope of the last 30 minutes (`scipy.stats.theilslopes`) as far as our rule looks ahead.
 
-{_table(overall.cast({"precision": pl.String, "recall": pl.String}))}
+{table(overall.cast({"precision": pl.String, "recall": pl.String}))}
 
 Ours by shape of wear; of healthy sensors it warned {healthy} times:
 
-{_table(shapes.filter(pl.col("shape") != "healthy").cast({"precision": pl.String, "recall": pl.String}))}
+{table(shapes.filter(pl.col("shape") != "healthy").cast({"precision": pl.String, "recall": pl.String}))}
 
 ![share of failures foreseen by so many minutes](prediction.svg)
 """
@@ -150,14 +165,14 @@ Ours by shape of wear; of healthy sensors it warned {healthy} times:
 
 def _answers() -> str:
     """The section on what `python -m bench.queries` measured last."""
-    found = orjson.loads((RESULTS / "queries.json").read_bytes())
+    found = _last("queries")
     return f"""
 ## Questions to the warehouse
 
 Written by `make bench-queries`. The embedded engine with {found["rows"]:,} readings, {found["distinct"]:,} of them different: a day of 20
 machines of six sensors, one reading a second. Each question {found["repetitions"]} times, its answer in JSON included.
 
-{_table(pl.DataFrame(found["questions"]))}
+{table(pl.DataFrame(found["questions"]))}
 """
 
 
@@ -169,7 +184,7 @@ def per_million(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 def _recovery() -> str:
     """The section on what `python -m bench.recovery` measured last."""
-    rows = orjson.loads((RESULTS / "recovery.json").read_bytes())
+    rows = _last("recovery")
     taken = per_million(rows)
     return f"""
 ## Recovery
@@ -181,13 +196,13 @@ and to commit the first checkpoint, which writes all of the state anew.
 **{sum(taken.values()):.3g} s per million keys**, the largest state less the smallest: {taken["read_s"]:.2g} s to read,
 {taken["rebuild_s"]:.2g} s to build, {taken["checkpoint_s"]:.2g} s to checkpoint. The start does not depend on the state.
 
-{_table(pl.DataFrame(rows))}
+{table(pl.DataFrame(rows))}
 """
 
 
 def _reload() -> str:
     """The section on what `python -m bench.reload` measured last."""
-    found = orjson.loads((RESULTS / "reload.json").read_bytes())
+    found = _last("reload")
     return f"""
 ## Rules in force
 
@@ -200,7 +215,7 @@ median **{found["median_ms"]:.0f} ms**, at most **{found["max_ms"]:.0f} ms**.
 
 def _closed_loop() -> str:
     """The section on what `python -m bench.closed_loop` measured last."""
-    found = orjson.loads((RESULTS / "closed_loop.json").read_bytes())
+    found = _last("closed_loop")
     return f"""
 ## Closed loop
 
@@ -208,13 +223,13 @@ Written by `make bench-closed-loop`. From the time a critical vibration was due 
 machine over MQTT, after warm-up, in milliseconds; open loop as above. Generator, Kafka, registry, factory worker, gateway, Mosquitto and
 the machines, which acknowledge every command, share one machine. Readings enter at Kafka, or over MQTT as from machines.
 
-{_table(pl.DataFrame(found["rows"]))}
+{table(pl.DataFrame(found["rows"]))}
 """
 
 
 def _to_the_centre() -> str:
     """The section on what `python -m bench.plants` measured last."""
-    found = orjson.loads((RESULTS / "plants.json").read_bytes())
+    found = _last("plants")
     return f"""
 ## From a plant to the centre
 
@@ -223,54 +238,9 @@ machine. A plant of 1,000 machines of six sensors: {found["alerts_per_second"]} 
 six times as often as in life, the {found["burst"]:,} windows of a minute's end at once. From the record's Kafka timestamp in the plant,
 when its worker wrote it, to its arrival at the consumer, in milliseconds.
 
-{_table(pl.DataFrame(found["latency"]))}
+{table(pl.DataFrame(found["latency"]))}
 
 After an absence the uplink catches up at {found["caught_up_per_second"]:,.0f} records a second ({found["backlog"]:,} windows).
-"""
-
-
-def _gateway() -> str:
-    """The section on what `python -m bench.gateway` measured last."""
-    found = orjson.loads((RESULTS / "gateway.json").read_bytes())
-    two = found["two"]
-    return f"""
-## The gateway
-
-Written by `make bench-gateway`. One gateway process between Mosquitto and Kafka, numbered readings in JSON of QoS 1, each mapped, looked
-for among those that came before, and put into the standard envelope; generator, brokers and registry on the same machine.
-**{found["rate"]:,.0f} messages a second** are in Kafka and then acknowledged, at
-{found["cpu_us"]:.1f} µs of CPU a message, all threads; a paho subscriber that does nothing takes {found["paho_cpu_us"]:.1f} µs,
-**{found["ratio_paho"]:.1f}** times as much.
-
-At half of the 15,000 a second it is to carry at least, and at half of what it carried,
-from the time a message was due to leave its device until Kafka had it (`LogAppendTime`), in milliseconds:
-
-{_table(pl.DataFrame(found["latency"]))}
-
-Two gateways that share the subscription: {two["rate"]:,.0f} messages a second, {two["cpu_us"]:.1f} µs each: there is no third core for
-them, as generator, Mosquitto and Kafka have what one gateway leaves of two. At 7,500 messages a second for each gateway a message costs one
-gateway alone {two["alone_paced_cpu_us"]:.1f} µs and either of two {two["paced_cpu_us"]:.1f} µs: so near is a second one to linear.
-What it costs more is mostly librdkafka's, which spins while Kafka owes it five answers.
-
-{found["connections"]:,} connected devices take {found["kb_per_connection"]:.1f} KiB of Mosquitto's memory each and
-{found["kernel_kb_per_connection"]:.1f} KiB of the kernel's; they connected one after another, {found["connects_per_second"]:,.0f} a second.
-"""
-
-
-def _tenancy() -> str:
-    """The section on what `python -m bench.tenancy` measured last."""
-    found = orjson.loads((RESULTS / "tenancy.json").read_bytes())
-    moved = {name: [found[name], found[f"flooded_{name}"]] for name in ("p50_ms", "p99_ms")}
-    return f"""
-## One tenant's flood
-
-Written by `make bench-tenancy`. Tenant b sends 200 messages a second over MQTT; then tenant a sends twenty times as many through the same
-gateway, every tenth garbage, and batches of unknown schemas over HTTP as fast as they are answered. From the time a message of b was due
-to leave its device until Kafka had it, in milliseconds:
-
-{_table(pl.DataFrame({"tenant b": ["alone", "beside the flood"]} | moved))}
-
-The flood moves the 99th percentile of b by {found["moved_percent"]:.0f} %; generators, brokers and gateway share two cores.
 """
 
 
@@ -282,17 +252,9 @@ def _facts(facts: dict[str, str]) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts.items()) + "."
 
 
-def _table(frame: pl.DataFrame) -> str:
-    rows = [
-        [f"{cell:,.1f}" if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else cell for cell in row]
-        for row in frame.rows()
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [frame.columns, ["---"] * frame.width, *rows])
-
-
 def rewrite() -> None:
     """`RESULTS.md` from what the last runs left in `bench/results/`."""
-    write(orjson.loads((RESULTS / "full.json").read_bytes()), BENCH)
+    write(_last("full"), BENCH)
 
 
 if __name__ == "__main__":
