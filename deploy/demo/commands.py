@@ -47,7 +47,10 @@ def demo(
     seconds: Annotated[float | None, typer.Option("--for", min=1, help="Run so long, and until a window has closed; judge; exit.")] = None,
     devices: Annotated[int, typer.Option(min=5, help="Simulated machines, of six sensors each, a reading a second from each.")] = 300,
     city_devices: Annotated[
-        int, typer.Option(min=10, help="Simulated devices of a city, 200 messages a second together, over MQTT, HTTP, WebSocket and CoAP.")
+        int,
+        typer.Option(
+            min=10, help="Simulated devices of a city, two messages in three seconds from each, over MQTT, HTTP, WebSocket and CoAP."
+        ),
     ] = 300,
 ) -> None:
     """Run five simulated plants and a city through everything: gateway, Kafka, workers, ClickHouse. Data stays for the next start.

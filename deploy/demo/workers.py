@@ -13,8 +13,8 @@ HOST: Final = "127.0.0.1"
 PORTS: Final = {"factory": 6066, "city": 6071, "warehouse": 6067, "desk": 6069, "gateway": 6068}
 """Where each worker's web endpoints are, unless something else is there already."""
 CITY_TENANT: Final = "city"
-CITY_RATE: Final = 200
-"""Messages a second: two cores have a whole line to carry."""
+CITY_SECONDS: Final = 1.5
+"""From a device's message to its next, about: two cores have a whole line to carry."""
 LAST_ANSWERS_SECONDS: Final = 180.0
 """A busy machine's broker takes minutes for the ten thousand messages a simulator may have on their way."""
 
@@ -75,7 +75,8 @@ class Simulator(Service):
     @classmethod
     def of_city(cls, settings: Settings, devices: int, protocols: Iterable[str]) -> "Simulator":
         """A city on a network that sends some messages twice."""
-        options = {"devices": devices, "rate": CITY_RATE, "protocols": ",".join(protocols), "duplicates": 0.02, "tenant": CITY_TENANT}
+        options = {"devices": devices, "rate": devices / CITY_SECONDS, "duplicates": 0.02, "tenant": CITY_TENANT}
+        options["protocols"] = ",".join(protocols)
         return cls(settings, "city-simulator", "city", *(f"--{name}={value}" for name, value in options.items()))
 
     def command(self) -> list[str]:
