@@ -21,7 +21,7 @@ def finish(settings, topics, folder, instance=""):
 
 def test_kill_9_at_20_random_instants_changes_nothing(kafka, topics, tmp_path):
     chance = random.Random(3)
-    with under_load(kafka, "--devices", 500, "--rate", 1_000, "--faults", FAULTS):
+    with under_load(kafka, "--devices", 500, "--rate", 500, "--faults", FAULTS):
         for _ in range(20):
             with Worker(kafka, tmp_path, instance="one") as worker:
                 worker.wait_for("lane_opened")
@@ -34,7 +34,7 @@ def test_kill_9_at_20_random_instants_changes_nothing(kafka, topics, tmp_path):
 
 def test_a_worker_stopped_past_its_session_does_not_overwrite_its_successor(kafka, topics, tmp_path):
     with ExitStack() as left:
-        with under_load(kafka, "--devices", 500, "--rate", 2_000, "--faults", FAULTS):
+        with under_load(kafka, "--devices", 500, "--rate", 1_000, "--faults", FAULTS):
             zombie = left.enter_context(Worker(kafka, tmp_path))
             zombie.wait_for("lane_opened")
             time.sleep(3)
@@ -54,7 +54,7 @@ def test_two_workers_that_join_leave_and_die_every_few_seconds_change_nothing(ka
     chance = random.Random(5)
     with ExitStack() as left:
         here = []
-        with under_load(kafka, "--devices", 300, "--rate", 1_000, "--faults", FAULTS):
+        with under_load(kafka, "--devices", 300, "--rate", 500, "--faults", FAULTS):
             for _ in range(10):
                 if len(here) < 2:
                     here.append(left.enter_context(Worker(kafka, tmp_path)))

@@ -21,8 +21,8 @@ def stack(tmp_path):
 
 
 def fill(kafka, spare=50_000):
-    """Leave room for so many bytes more in the broker's largest segment."""
-    largest = max(segment.stat().st_size for segment in kafka.folder.rglob("*.log"))
+    """Leave room for so many bytes more in the broker's largest file: a segment, or what it says of it."""
+    largest = max(file.stat().st_size for file in [kafka.log, *kafka.folder.rglob("*.log")])
     kafka.process.rlimit(psutil.RLIMIT_FSIZE, (largest + spare, psutil.RLIM_INFINITY))
 
 
@@ -40,7 +40,7 @@ def test_a_full_disk_under_kafkas_log_stops_the_line_which_says_so_and_costs_no_
             wait(lambda: all(topics.committed().values()), lambda: f"committed {topics.committed()}", worker=worker)
             fill(stack.kafka)
             wait(lambda: not stack.kafka.running, lambda: "the broker bears the full disk", worker=worker)
-            assert "all log dirs" in stack.kafka.tail()
+            assert "all log dirs" in stack.kafka.log.read_text(), stack.kafka.tail()
             # what it had sent waits, too
             wait(lambda: says(worker) == (True, {"kafka", "delivery"}), lambda: f"says {says(worker)}", worker=worker)
             stack.kafka.start()  # with room again

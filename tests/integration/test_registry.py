@@ -178,7 +178,12 @@ def test_heartbeats_are_counted_and_reported_once_and_go_to_no_topic(settings, g
     wait(lambda: ledger(gateway, "default").get("coalesced", 0) == before + 200, lambda: str(ledger(gateway, "default")))
     assert len(in_kafka(settings, TEMPERATURE.topic, device)) == 1
     with closing(Topics(settings)) as topics:
-        assert topics.frame(PRESENCE).filter(device_id=device).height == 1
+
+        def reports():
+            return topics.frame(PRESENCE).filter(device_id=device).height
+
+        wait(reports, lambda: "the device is not reported", worker=gateway)
+        assert reports() == 1
         assert not topics.frame(DEAD_LETTERS).filter(topic=f"devices/{device}/heartbeat").height
 
 

@@ -157,9 +157,9 @@ def test_a_tenant_can_give_nobody_rights_or_passwords(a, b):
 
 
 def test_a_tenant_s_worker_works_as_if_it_were_alone_and_is_killed_as_one(b, tmp_path):
-    assert simulate(b, "--devices", 100, "--count", 100_000, "--faults", FAULTS).wait(timeout=PATIENCE) == 0
+    assert simulate(b, "--devices", 100, "--count", 50_000, "--faults", FAULTS).wait(timeout=PATIENCE) == 0
     with closing(Topics(b)) as topics:
-        with under_load(b, "--devices", 300, "--rate", 2_000, "--faults", FAULTS):
+        with under_load(b, "--devices", 300, "--rate", 1_000, "--faults", FAULTS):
             for lanes in range(3):
                 with Worker(b, tmp_path, instance="one") as worker:
                     worker.wait_for("lane_opened")

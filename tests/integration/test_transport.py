@@ -293,7 +293,7 @@ def test_a_failed_delivery_ends_the_worker_and_nothing_past_it_is_acknowledged(k
 
 def test_a_broker_killed_under_load_changes_nothing(own_stack, kafka, topics, tmp_path):
     with Worker(kafka, tmp_path) as worker:
-        with under_load(kafka, "--devices", 500, "--rate", 2_000, "--faults", FAULTS):
+        with under_load(kafka, "--devices", 500, "--rate", 1_000, "--faults", FAULTS):
             worker.wait_for("lane_opened")
             time.sleep(3)
             own_stack.kafka.kill()

@@ -216,7 +216,7 @@ def test_garbage_is_dead_lettered_unless_the_factory_worker_does_so(kafka, setti
 
 
 def test_while_clickhouse_is_away_nothing_is_acknowledged_and_once_it_is_found_every_row_arrives(kafka, settings, topics):
-    load = readings(300_000)
+    load = readings(100_000)
     produce(kafka, READINGS, load)
     server = Server(settings.data)
     elsewhere = settings.model_copy(update={"clickhouse": f"clickhouse://127.0.0.1:{free_ports(1)[0]}/default"})
@@ -274,15 +274,15 @@ def test_a_full_disk_under_clickhouse_holds_the_worker_up_and_no_row_is_blamed_f
 
 
 def test_two_workers_share_a_server_and_one_finishes_what_the_other_was_killed_at(kafka, settings, topics):
-    load = readings(300_000)
+    load = readings(200_000)
     server = Server(settings.data)
     there = settings.model_copy(update={"clickhouse": server.dsn})
     with server.running():
         with worker(there) as first, worker(there) as second:
-            produce(kafka, READINGS, load.head(150_000))
+            produce(kafka, READINGS, load.head(100_000))
             first.wait_for("Worker ready")
             second.wait_for("Worker ready")
-            produce(kafka, READINGS, load.tail(150_000))
+            produce(kafka, READINGS, load.tail(100_000))
             wait(lambda: all(topics.committed().values()), lambda: f"committed {topics.committed()}", worker=first)
             first.kill()
             finish(there, topics, second)
