@@ -17,7 +17,7 @@ demo: $(READY) ## Run everything with simulated plants and a city, live in the t
 	$(BIN)/headrace demo $(if $(FOR),--for $(FOR))
 
 test: check mosquitto ## Run the checks and every test
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder
 
 check: $(READY) ## Lint, formatting and types
 	$(BIN)/ruff check

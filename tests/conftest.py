@@ -27,6 +27,11 @@ def pytest_configure():
     signal.signal(signal.SIGTERM, interrupt)
 
 
+def pytest_collection_modifyitems(items):
+    """Modules of minutes begin first, and the others fill in beside them."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def orphans(tmp_path_factory):
     """Stop what sessions left that were killed before they could: such a session holds the lock of its folder no more."""

@@ -26,6 +26,8 @@ from streams.mqtt import connect
 from tests.conformance.test_protocols import let_in, made
 from tests.integration.line import PATIENCE, Topics, Worker, http, wait
 
+pytestmark = pytest.mark.long
+
 DOWN_SECONDS = 60
 KILLS = 10
 DUPLICATES = 0.05

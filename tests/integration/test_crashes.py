@@ -5,8 +5,12 @@ import signal
 import time
 from contextlib import ExitStack
 
+import pytest
+
 from deploy.simulate.fleet import NORMALS
 from tests.integration.line import PATIENCE, Worker, actual, assert_equal, http, simulate, under_load, undisturbed
+
+pytestmark = pytest.mark.long
 
 FAULTS = "duplicates=0.02,disorder=0.05,late=0.005,garbage=0.01"
 

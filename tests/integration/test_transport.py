@@ -16,6 +16,8 @@ from tests.integration import transport_app
 from tests.integration.line import PATIENCE, Topics, Worker, actual, assert_equal, simulate, under_load, undisturbed, wait
 from tests.integration.transport_app import ECHO, FAIL, FLICKER, HOLD, LATER, ORDERS, PARTITIONS, SUMS, SUMS_CHANGELOG
 
+pytestmark = pytest.mark.long
+
 BATCHES = transport_app.BATCHES.topic
 FAULTS = "duplicates=0.02,disorder=0.05,late=0.005,garbage=0.01"
 

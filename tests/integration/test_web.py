@@ -20,6 +20,8 @@ from schemas.catalog import READINGS
 from streams.metrics import CATALOGUE
 from tests.integration.line import PATIENCE
 
+pytestmark = pytest.mark.long
+
 # The factory worker with a watchdog that bears little.
 IMPATIENT = """
 import asyncio, time
