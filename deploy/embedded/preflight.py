@@ -1,8 +1,10 @@
 """What is checked before anything starts, each with its remedy: ports, disk, memory."""
 
+import os
 import random
 import shutil
 import socket
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +41,10 @@ def require_disk(folder: Path) -> None:
         )
 
 
+_PLACES: Final = 20
+_GIVEN: Final[set[int]] = set()
+
+
 def require_memory(heaps_mib: int) -> None:
     """StackError if the heaps of the services to start, in MiB, do not fit in what is free."""
     free = psutil.virtual_memory().available // MIB
@@ -54,8 +60,16 @@ def free_ports(count: int, within: range = range(20_000, 30_000)) -> list[int]:
     """Different ports that nobody listens on, below the range from which the kernel takes outgoing connections' ports.
 
     Inside that range a client that keeps dialling a dead server's port can end up connected to itself, and the server finds its port taken.
+    A process is given none twice while there are others, and begins in a place of its own: until somebody listens, it is free for all.
     """
-    return [port for port in random.sample(within, len(within)) if is_free("127.0.0.1", port)][:count]
+    size = len(within) // _PLACES
+    place = os.getpid() % _PLACES * size
+    own, others = within[place : place + size], [*within[:place], *within[place + size :]]
+    ports = [*random.sample(own, len(own)), *random.sample(others, len(others))]
+    new, given = [port for port in ports if port not in _GIVEN], [port for port in ports if port in _GIVEN]
+    found = list(islice((port for port in (*new, *given) if is_free("127.0.0.1", port)), count))
+    _GIVEN.update(found)
+    return found
 
 
 def is_free(host: str, port: int) -> bool:
