@@ -19,14 +19,13 @@ REFUSALS: Final = {
     "UNKNOWN_TOPIC_OR_PART",
     "TOPIC_EXCEPTION",
     "TOPIC_AUTHORIZATION_FAILED",
-    "CLUSTER_AUTHORIZATION_FAILED",
     "INVALID_CONFIG",
     "INVALID_PARTITIONS",
     "POLICY_VIOLATION",
     "_UNKNOWN_TOPIC",
     "_UNKNOWN_PARTITION",
 }
-"""What Kafka says of a record, or of a topic, that it will never take."""
+"""What Kafka says of a record, or of a topic, that it will never take. Any other error of a record is the producer's own end."""
 
 
 def kept(contract: Contract) -> dict[str, str]:

@@ -16,6 +16,9 @@ MIB: Final = 1024 * 1024
 FREE_DISK_MIB: Final = 1024
 OVERHEAD_MIB: Final = 450  # what the JVMs and the MQTT broker take beside the heaps, measured
 
+_PLACES: Final = 20  # in which processes begin to look for free ports
+_GIVEN: Final[set[int]] = set()
+
 
 def require_port(name: str, host: str, port: int) -> None:
     """StackError if something listens on a service's port."""
@@ -41,10 +44,6 @@ def require_disk(folder: Path) -> None:
         )
 
 
-_PLACES: Final = 20
-_GIVEN: Final[set[int]] = set()
-
-
 def require_memory(heaps_mib: int) -> None:
     """StackError if the heaps of the services to start, in MiB, do not fit in what is free."""
     free = psutil.virtual_memory().available // MIB
@@ -65,9 +64,8 @@ def free_ports(count: int, within: range = range(20_000, 30_000)) -> list[int]:
     size = len(within) // _PLACES
     place = os.getpid() % _PLACES * size
     own, others = within[place : place + size], [*within[:place], *within[place + size :]]
-    ports = [*random.sample(own, len(own)), *random.sample(others, len(others))]
-    new, given = [port for port in ports if port not in _GIVEN], [port for port in ports if port in _GIVEN]
-    found = list(islice((port for port in (*new, *given) if is_free("127.0.0.1", port)), count))
+    ports = sorted([*random.sample(own, len(own)), *random.sample(others, len(others))], key=_GIVEN.__contains__)
+    found = list(islice((port for port in ports if is_free("127.0.0.1", port)), count))
     _GIVEN.update(found)
     return found
 

@@ -21,8 +21,9 @@ LOG_BYTES: Final = 16 * 1024 * 1024  # of one log file; the one before is kept a
 TAIL_LINES: Final = 12
 STOP_SECONDS: Final = 30.0
 START_SECONDS: Final = 180.0  # Kafka checks every open segment after a crash; a busy machine takes a minute to start all
-# It trusts nobody, for http alone: to read the authorities' certificates takes 40 ms of the processor.
-_LOCAL: Final = httpx.Client(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), limits=httpx.Limits(max_keepalive_connections=0))
+# It trusts nobody: to read the authorities' certificates takes 40 ms of the processor.
+LOCAL: Final = httpx.Client(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), limits=httpx.Limits(max_keepalive_connections=0))
+"""Asks servers of this machine, over http."""
 
 
 class Service(ABC):
@@ -117,7 +118,7 @@ class Service(ABC):
     def succeeds(self, url: str, seconds: float) -> bool:
         """Whether it answers a question with success, within that time."""
         try:
-            return _LOCAL.get(url, timeout=seconds).is_success
+            return LOCAL.get(url, timeout=seconds).is_success
         except httpx.HTTPError:
             return False
 

@@ -1,7 +1,6 @@
 """The factory line as tests see it: worker processes, what is in a topic, and what an undisturbed run makes of the readings."""
 
 import signal
-import ssl
 import subprocess
 import sys
 import time
@@ -10,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 import orjson
 import polars as pl
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -21,6 +19,7 @@ from agents.letters import dead_letters, late_records
 from agents.watch import Watch
 from deploy.embedded.preflight import free_ports
 from deploy.embedded.processes import marks
+from deploy.embedded.service import LOCAL
 from schemas.catalog import ALERTS, CHANGELOGS, DEAD_LETTERS, LATE, READINGS, WINDOWS, in_kafka
 from schemas.registry import Registry
 from schemas.wire import decode, encode
@@ -33,8 +32,7 @@ UNREGISTERED = 2**31 - 1  # the schema id of some of the simulator's garbage
 WINDOW = ["device_id", "sensor_type", "window_seconds", "window_start"]
 CHANGE = ["alert_id", "status", "changed_at"]
 SOURCE = ["topic", "partition", "offset"]
-# As `httpx.get` is, but it trusts nobody, for http alone: to read the authorities' certificates takes 40 ms of the processor.
-http = httpx.Client(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), limits=httpx.Limits(max_keepalive_connections=0))
+http = LOCAL
 ADDRESSES = {}  # folder, module and name of a static member → its port, where it comes back unless another is named
 
 

@@ -40,7 +40,7 @@ def test_a_full_disk_under_kafkas_log_stops_the_line_which_says_so_and_costs_no_
             wait(lambda: all(topics.committed().values()), lambda: f"committed {topics.committed()}", worker=worker)
             fill(stack.kafka)
             wait(lambda: not stack.kafka.running, lambda: "the broker bears the full disk", worker=worker)
-            assert "all log dirs" in stack.kafka.log.read_text(), stack.kafka.tail()
+            assert "all log dirs" in stack.kafka.tail()
             # what it had sent waits, too
             wait(lambda: says(worker) == (True, {"kafka", "delivery"}), lambda: f"says {says(worker)}", worker=worker)
             stack.kafka.start()  # with room again

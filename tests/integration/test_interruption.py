@@ -14,15 +14,6 @@ from tests.integration.line import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 
-# The fastest of the servers to start stands for all.
-CONFTEST = """
-from tests.conftest import *
-
-@pytest.fixture(scope="session")
-def stack(orphans, tmp_path_factory):
-    with LocalStack(on_free_ports(tmp_path_factory.mktemp("stack")), ("mqtt",)) as running:
-        yield running
-"""
 TESTS = """
 import time
 from pathlib import Path
@@ -39,7 +30,7 @@ async def test_nothing():
 @pytest.fixture
 def session(tmp_path):
     """Starts a test session of one endless test; gives it and its stack's folder, once that runs."""
-    (tmp_path / "conftest.py").write_text(CONFTEST)
+    (tmp_path / "conftest.py").write_text("from tests.conftest import *\n")
     (tmp_path / "test_endless.py").write_text(TESTS)
     started = []
 
@@ -65,7 +56,7 @@ def session(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_session_that_is_told_to_end_leaves_no_process(session, number):
     process, folder = session()
-    assert len(processes.find(folder)) == 1
+    assert len(processes.find(folder)) == 3
     process.send_signal(number)
     assert process.wait(PATIENCE) == pytest.ExitCode.INTERRUPTED
     assert not processes.find(folder)
