@@ -10,7 +10,7 @@ from typing import Final
 from mode import Service
 
 from agents.gateway.answers import answering, is_answer, map_answers
-from agents.gateway.commands import DEVICES, is_command
+from agents.gateway.commands import DEVICES, is_own, slow_down_payload, slow_down_topic
 from agents.gateway.letters import of_messages
 from agents.gateway.message import Sender, Source, Verdict
 from agents.gateway.readings import DOMAIN, map_readings
@@ -21,6 +21,7 @@ from streams.bulk_mqtt import Arrival
 from streams.clock import now_ms
 from streams.collector import of_ingest
 from streams.gate import RETRY_SECONDS, Gate
+from streams.publisher import Publisher
 from streams.settings import settings
 from streams.subscription import Session
 
@@ -38,12 +39,12 @@ class Ingest(Service):
     `produced` + `rejected` + all `answers` + `own` + `passed` + those of the batch in hand + those that wait.
     """
 
-    def __init__(self, app: App, session: Session, gate: Gate) -> None:
-        """Run with `app`, whose producer carries."""
+    def __init__(self, app: App, session: Session, gate: Gate, publisher: Publisher) -> None:
+        """Run with `app`, whose producer carries; `publisher`, once it is started, tells devices to send later."""
         super().__init__()
         self.app = app
         self.session = session
-        self.gate = gate
+        self.gate, self.publisher = gate, publisher
         self._in_hand = asyncio.Lock()
         self.received = 0
         self.produced = 0
@@ -51,7 +52,7 @@ class Ingest(Service):
         self.answers: Counter[str] = Counter()
         """By status."""
         self.own = 0
-        """Commands the gateway published: a shared subscription brings them back, too."""
+        """Messages the gateway published: a shared subscription brings them back, too."""
         self.passed = 0
         """Messages that went to the gate, which has a ledger of its own."""
         self._full: dict[str, list[Arrival]] = {}
@@ -113,7 +114,14 @@ class Ingest(Service):
         full = [arrival for arrival, verdict in zip(arrivals, verdicts, strict=True) if verdict is Verdict.FULL]
         apart = set(full)
         self.session.acknowledge([arrival for arrival in arrivals if arrival not in apart] if full else arrivals)
+        if full and self.publisher.connected.is_set():
+            self.add_future(self._slow_down({self.gate.place.address(arrival.topic, "").target.device_id for arrival in full}))
         return [arrival for arrival in full if arrival.qos]
+
+    async def _slow_down(self, devices: Set[str]) -> None:
+        """Tell devices to send later: the broker has long acknowledged their messages."""
+        topics = filter(None, map(slow_down_topic, devices))
+        await asyncio.gather(*(self.publisher.publish(topic, slow_down_payload(RETRY_SECONDS), RETRY_SECONDS) for topic in topics))
 
     @Service.timer(RETRY_SECONDS)
     async def _pass_on_again(self) -> None:
@@ -132,7 +140,7 @@ class Ingest(Service):
 
     async def _take(self, arrivals: Sequence[Arrival]) -> None:
         answers = [arrival for arrival in arrivals if is_answer(arrival.topic)]
-        readings = [arrival for arrival in arrivals if not (is_answer(arrival.topic) or is_command(arrival.topic))]
+        readings = [arrival for arrival in arrivals if not (is_answer(arrival.topic) or is_own(arrival.topic))]
         async with self._in_hand:
             mapped = map_readings(readings, self.app.writers.known, self.app.writers.missing)
             of_city = {device for arrival in answers if (device := answering(arrival.topic))}
@@ -174,4 +182,4 @@ class Ingest(Service):
 
 def _is_ours(topic: str) -> bool:
     """Whether a message is not for the gate: a factory's, or about a command."""
-    return topic.startswith(DOMAIN) or is_answer(topic) or is_command(topic)
+    return topic.startswith(DOMAIN) or is_answer(topic) or is_own(topic)

@@ -1,13 +1,14 @@
 """Messages on this gateway's own disk while Kafka is away: in SQLite, in a file of the gateway's own, synced before a device is told."""
 
 import asyncio
-import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
+
+import orjson
 
 from streams.consignment import Header
 
@@ -199,8 +200,8 @@ def _size(record: Outgoing) -> int:
 
 
 def _text(headers: Sequence[Header]) -> str:
-    return json.dumps([[name, value.hex()] for name, value in headers])
+    return orjson.dumps([(name, value.hex()) for name, value in headers]).decode()
 
 
 def _headers(text: str) -> list[Header]:
-    return [(name, bytes.fromhex(value)) for name, value in json.loads(text)]
+    return [(name, bytes.fromhex(value)) for name, value in orjson.loads(text)]

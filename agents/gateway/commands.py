@@ -1,4 +1,4 @@
-"""Commands over MQTT: where a device is told what, and what became of it, a row of `command-events`."""
+"""What devices are told over MQTT: commands, of which it becomes a row of `command-events` what came of them, and to send later."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -15,6 +15,9 @@ DEVICES: Final = "devices"
 """First level of the MQTT topics that they are told by, and answer by."""
 LONGEST_TOPIC: Final = 65_535
 """Bytes; MQTT 5, section 1.5.4."""
+_COMMAND: Final = "command"
+_SLOW_DOWN: Final = "slow-down"
+"""Last levels of the topics."""
 _FIELDS: Final = ("command_id", "command", "alert_id", "rule", "issued_at", "expires_at")
 
 
@@ -58,10 +61,17 @@ _FINAL: Final = frozenset({Outcome.EXPIRED, Outcome.UNADDRESSED, Outcome.REFUSED
 def topic_of(command: Mapping[str, Any]) -> str | None:
     """Where the device hears the command; None if its plant or name is empty or cannot be a level of an MQTT topic."""
     city = command["domain"] == CITY
-    levels = [DEVICES, command["device_id"]] if city else [command["domain"], command["plant"], command["device_id"]]
-    topic = "/".join([*levels, "command"])
-    good = all(levels) and not any(set(level) & set("/+#\0") for level in levels) and len(topic.encode()) <= LONGEST_TOPIC
-    return topic if good else None
+    return _topic(*([DEVICES] if city else [command["domain"], command["plant"]]), command["device_id"], _COMMAND)
+
+
+def slow_down_topic(device_id: str) -> str | None:
+    """Where a device of the city hears that it is to send later; None if its name is empty or cannot be a level of an MQTT topic."""
+    return _topic(DEVICES, device_id, _SLOW_DOWN)
+
+
+def slow_down_payload(seconds: float) -> bytes:
+    """What it is sent then: what it published lately is not lost, and for so long it had better publish nothing more."""
+    return orjson.dumps({"slow_down_seconds": seconds})
 
 
 def payload_of(command: Mapping[str, Any]) -> bytes:
@@ -74,14 +84,20 @@ def told(command: Mapping[str, Any]) -> dict[str, Any]:
     return {name: command[name] for name in _FIELDS} | {"parameters": orjson.Fragment(command["parameters"])}
 
 
-def is_command(topic: str) -> bool:
+def is_own(topic: str) -> bool:
     """Whether a message is one of the gateway's own, which its subscription brings back."""
     match topic.split("/"):
-        case [first, device, "command"]:
+        case [first, device, last] if last in (_COMMAND, _SLOW_DOWN):
             return first == DEVICES and device != ""
-        case [*levels, "command"]:
+        case [*levels, last] if last == _COMMAND:
             return len(levels) == 3 and all(levels) and levels[0] != DEVICES
     return False
+
+
+def _topic(*levels: str) -> str | None:
+    topic = "/".join(levels)
+    good = all(levels) and not any(set(level) & set("/+#\0") for level in levels) and len(topic.encode()) <= LONGEST_TOPIC
+    return topic if good else None
 
 
 def event(command: Mapping[str, Any], outcome: Outcome, detail: str, now_ms: int) -> pl.DataFrame:

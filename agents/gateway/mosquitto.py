@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from agents.gateway.commands import CITY, topic_of
+from agents.gateway.commands import CITY, slow_down_topic, topic_of
 from agents.gateway.identity import Credential, Kind
 
 
@@ -24,10 +24,11 @@ def passwords(credentials: Iterable[Credential]) -> str:
 
 
 def rules(credentials: Iterable[Credential], gateway: str) -> str:
-    """The ACL file: a device publishes what its credential says and hears its own commands, the gateway everything."""
+    """The ACL file: a device publishes what its credential says and hears what it is told, the gateway everything."""
     paragraphs = [[f"user {gateway}", "topic readwrite #"]]
     for each in credentials:
         if name := user(each):
-            hears = topic_of({"domain": CITY, "device_id": each.device})
-            paragraphs.append([f"user {name}", *(f"topic write {pattern}" for pattern in each.filters), f"topic read {hears}"])
+            hears = topic_of({"domain": CITY, "device_id": each.device}), slow_down_topic(each.device)
+            may = [*(f"topic write {pattern}" for pattern in each.filters), *(f"topic read {topic}" for topic in hears)]
+            paragraphs.append([f"user {name}", *may])
     return "\n".join("".join(f"{line}\n" for line in lines) for lines in paragraphs)

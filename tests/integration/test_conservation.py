@@ -5,7 +5,7 @@ import resource
 import threading
 import time
 from collections import defaultdict
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import httpx
 import orjson
@@ -292,6 +292,22 @@ def publish(url, device, count):
     client.loop_stop()
 
 
+@contextmanager
+def slowed_down(url):
+    """What devices are told over MQTT of sending later, by topic."""
+    told = {}
+    client = Client(CallbackAPIVersion.VERSION2, "listener", protocol=MQTTv5)
+    client.on_message = lambda _client, _data, message: told.update({message.topic: orjson.loads(message.payload)})
+    client.on_connect = lambda client, *_: client.subscribe("devices/+/slow-down", qos=1)
+    subscribed = threading.Event()
+    client.on_subscribe = lambda *_: subscribed.set()
+    connect(client, url)
+    assert subscribed.wait(PATIENCE)
+    yield told
+    client.disconnect()
+    client.loop_stop()
+
+
 def test_a_tenant_whose_share_of_the_disk_is_full_holds_up_no_other_one(stack, settings, tmp_path):
     own = {
         "tenants": "a,b",
@@ -320,9 +336,12 @@ def test_a_tenant_whose_share_of_the_disk_is_full_holds_up_no_other_one(stack, s
             taken += verdicts.count("spooled")
         assert taken > 4 * DRAIN_RECORDS
         assert set(post("b", range(2, 12))) == {"spooled"}
-        publish(settings.mqtt, "a_p", MORE_THAN_A_SESSION_GIVES_OUT)
-        publish(settings.mqtt, "b_p", 10)
-        wait(lambda: 'headrace_spooled_messages{tenant="b"} 21.0' in gateway.get("/metrics").text, lambda: f"{gateway.ledger()}")
+        with slowed_down(settings.mqtt) as told:
+            publish(settings.mqtt, "a_p", MORE_THAN_A_SESSION_GIVES_OUT)
+            publish(settings.mqtt, "b_p", 10)
+            wait(lambda: 'headrace_spooled_messages{tenant="b"} 21.0' in gateway.get("/metrics").text, lambda: f"{gateway.ledger()}")
+            wait(lambda: told, lambda: "no device was told to send later")
+        assert told == {"devices/a_p/slow-down": {"slow_down_seconds": 5}}
         stack.kafka.start()
         stack.kafka.wait()
         wait(

@@ -62,7 +62,7 @@ async def session(stack, plant):
 @pytest.fixture
 async def gateway(stack, session, outlet):
     producer = Producer(stack.settings.kafka)
-    gateway = Ingest(outlet(producer), session, gate=None)
+    gateway = Ingest(outlet(producer), session, gate=None, publisher=None)
     await gateway.start()
     await until(lambda: session.subscribed)
     yield gateway
@@ -246,7 +246,7 @@ async def test_while_the_registry_is_away_only_messages_of_schemas_it_has_yet_to
     producer = Producer(stack.settings.kafka)
     app = outlet(producer)
     app.writers = Writers(Registry("http://127.0.0.1:9/nobody", tmp_path))
-    gateway = Ingest(app, session, gate=None)
+    gateway = Ingest(app, session, gate=None, publisher=None)
     await gateway.start()
     await until(lambda: session.subscribed)
     publish(device, plant, [0], encode(READINGS.codec, schema_ids[READINGS.topic], readings_of(plant, [1.0]))[0], "application/avro")
@@ -255,7 +255,7 @@ async def test_while_the_registry_is_away_only_messages_of_schemas_it_has_yet_to
     assert (gateway.received, gateway.rejected, gateway.waiting) == (101, 0, 1)
     await gateway.stop()
     # unacknowledged, it comes again to who has the schema
-    successor = Ingest(outlet(producer), Session(stack.settings.mqtt, plant, f"factory/{plant}/#", plant), gate=None)
+    successor = Ingest(outlet(producer), Session(stack.settings.mqtt, plant, f"factory/{plant}/#", plant), gate=None, publisher=None)
     await successor.start()
     await until(lambda: successor.produced == 1)
     await successor.stop()
@@ -277,7 +277,7 @@ async def test_after_the_mqtt_broker_lost_its_sessions_the_gateway_subscribes_ag
 async def test_while_kafka_is_down_messages_wait_unacknowledged_and_bounded_and_then_flow(stack, device, plant, outlet, schema_ids):
     session = Session(stack.settings.mqtt, plant, f"factory/{plant}/#", plant, receive_maximum=50)
     producer = Producer(stack.settings.kafka)
-    gateway = Ingest(outlet(producer), session, gate=None)
+    gateway = Ingest(outlet(producer), session, gate=None, publisher=None)
     await gateway.start()
     await until(lambda: session.subscribed)
     stack.kafka.kill()
@@ -314,7 +314,7 @@ async def test_messages_of_any_size_come_whole_and_in_order(session, device, pla
 async def test_two_gateways_share_the_messages(stack, gateway, device, plant, outlet):
     producer = Producer(stack.settings.kafka)
     other = Session(stack.settings.mqtt, f"{plant}-2", f"factory/{plant}/#", plant)
-    second = Ingest(outlet(producer), other, gate=None)
+    second = Ingest(outlet(producer), other, gate=None, publisher=None)
     await second.start()
     await until(lambda: other.subscribed)
     publish(device, plant, range(1000))
@@ -327,7 +327,7 @@ async def test_two_gateways_share_the_messages(stack, gateway, device, plant, ou
 async def test_a_failed_delivery_crashes_the_gateway_with_nothing_acknowledged(stack, device, plant, outlet):
     async def start(producer):
         session = Session(stack.settings.mqtt, plant, f"factory/{plant}/#", plant)
-        gateway = Ingest(outlet(producer), session, gate=None)
+        gateway = Ingest(outlet(producer), session, gate=None, publisher=None)
         await gateway.start()
         await until(lambda: session.subscribed)
         return gateway

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from agents.commands import command_id
 from agents.gateway.answers import answered, answering, is_answer, map_answers
-from agents.gateway.commands import Outcome, event, is_command, payload_of, topic_of
+from agents.gateway.commands import Outcome, event, is_own, payload_of, slow_down_topic, topic_of
 from agents.gateway.readings import MAX_DETAIL, MAX_PAYLOAD_BYTES
 from schemas.catalog import COMMAND_EVENTS
 from schemas.rejects import Reason
@@ -38,10 +38,10 @@ def test_what_is_no_level_of_an_mqtt_topic_is_no_address(change):
 
 
 def test_the_gateways_own_commands_and_machines_answers_are_told_from_readings():
-    assert is_command(TOPIC)
+    assert is_own(TOPIC)
     assert is_answer(f"{TOPIC}/ack")
     for other in (f"{TOPIC}/ack/x", f"{TOPIC}/nack", "factory//press-1/command", "factory/plant-2//command/ack", "factory/p/d/commands"):
-        assert not is_command(other)
+        assert not is_own(other)
         assert not is_answer(other)
 
 
@@ -98,13 +98,21 @@ def test_a_device_of_the_city_is_told_by_a_topic_of_its_own_and_with_parameters(
     assert topic_of(LAMP | {"device_id": "a/b"}) is None
 
 
+def test_a_device_hears_on_a_topic_of_its_own_that_it_is_to_send_later():
+    assert slow_down_topic("lamp-1") == "devices/lamp-1/slow-down"
+    assert is_own("devices/lamp-1/slow-down")
+    assert not is_own("factory/plant-1/press/slow-down")
+    assert slow_down_topic("") is None
+    assert slow_down_topic("a/b") is None
+
+
 def test_commands_to_the_city_and_its_answers_are_told_from_messages():
-    assert is_command("devices/lamp-1/command")
+    assert is_own("devices/lamp-1/command")
     assert is_answer("devices/lamp-1/command/ack")
     assert answering("devices/lamp-1/command/ack") == "lamp-1"
     assert answering(f"{TOPIC}/ack") is None
     for other in ("devices//command", "devices/a/b/command", "devices/a/status", "devices/a/command/x", "lights/a/command"):
-        assert not is_command(other)
+        assert not is_own(other)
         assert not is_answer(other)
 
 

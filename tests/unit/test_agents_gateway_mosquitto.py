@@ -27,5 +27,6 @@ def test_what_mosquitto_cannot_have_is_in_neither_file():
 def test_a_device_publishes_what_its_credential_says_and_hears_its_commands():
     held = credential(Kind.PASSWORD, publish="+/{device}/# parks/lights")
     assert passwords([held]) == "acme/lamp-1:$7$1$a$b\n"
-    own = "user acme/lamp-1\ntopic write +/lamp-1/#\ntopic write parks/lights\ntopic read devices/lamp-1/command\n"
+    hears = "topic read devices/lamp-1/command\ntopic read devices/lamp-1/slow-down\n"
+    own = f"user acme/lamp-1\ntopic write +/lamp-1/#\ntopic write parks/lights\n{hears}"
     assert rules([held], "gateway").endswith("\n\n" + own)
