@@ -74,10 +74,13 @@ class Worker:
 
 def wait(condition, otherwise, patience=PATIENCE, worker=None):
     deadline = time.monotonic() + patience
-    while not condition():
+    while True:
+        looked_at = time.monotonic()
+        if condition():
+            return
         assert worker is None or worker.process.poll() is None, f"the worker exited:\n{worker.tail()}"
         assert time.monotonic() < deadline, otherwise()
-        time.sleep(0.1)
+        time.sleep(max(0.1, 2 * (time.monotonic() - looked_at)))  # some look at a whole topic, and others work meanwhile
 
 
 def _moves(error):
