@@ -73,6 +73,11 @@ class BulkClient(Client):
         self._wanted = 0
         """Bytes that `_unread` must have before another packet is whole."""
 
+    @property
+    def open(self) -> int:
+        """Messages that wait to be acknowledged."""
+        return self._received - self._answered
+
     def acknowledge(self, arrivals: Sequence[Arrival]) -> None:
         """Tell the broker these messages are safe; those of a lost connection are skipped, they come again."""
         answers = [
@@ -93,7 +98,7 @@ class BulkClient(Client):
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:  # the parent's signature
         """Read what lies in the socket. Mosquitto 2.0.11 pours out what a session missed, whatever its receive maximum."""
-        if self._received - self._answered > self._most_open:
+        if self.open > self._most_open:
             sleep(PAUSE_SECONDS)
             return MQTTErrorCode.MQTT_ERR_SUCCESS
         try:

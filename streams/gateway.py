@@ -10,6 +10,7 @@ from streams.access import named
 from streams.assembly import App
 from streams.clock import now_ms
 from streams.dispatch import Dispatching
+from streams.filters import Filters
 from streams.fleet import fleet
 from streams.gate import Gate
 from streams.gateway_checks import checks
@@ -35,7 +36,8 @@ place = Place(NODE, f"{now_ms():x}", ours.tenant, frozenset(filter(None, ours.te
 mappings = Mappings(app, place)
 gate = Gate(app, place, ours.data / "spool" / f"{NODE}.sqlite")
 # The broker knows a gateway by its name: with another one it would keep the messages for a gateway that never comes back.
-session = Session(ours.mqtt, NODE, ours.mqtt_topics, named(SHARED_BY) if ours.instance else "")
+noted = Filters(ours.data / "spool" / f"{NODE}.filters.json")
+session = Session(ours.mqtt, NODE, ours.mqtt_topics, named(SHARED_BY) if ours.instance else "", noted)
 publisher = Publisher(ours.mqtt, ANSWERS)
 ingest = Ingest(app, session, gate, publisher)
 dispatching = Dispatching(app, Inbox(ours.kafka, COMMANDS, GROUP), publisher)

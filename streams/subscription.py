@@ -15,6 +15,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from streams.bulk_mqtt import Arrival, BulkClient
+from streams.filters import Filters
 from streams.mqtt import MOST_DELAY_SECONDS, connect, version_probe
 
 logger = logging.getLogger(__name__)
@@ -36,14 +37,22 @@ class Session:
     What nobody acknowledges holds up no other filter's messages. Without a group is safer: Mosquitto 2.0.11 forgets shared subscriptions
     when it restarts, and what devices publish until they are made again.
 
+    What an earlier start subscribed to, and this one does not, is given up, once what is wanted now is subscribed to: so a message may come
+    twice, and none is lost. A session that is of no more use is still read from until the gateway stops, and then ended.
+
     What is not acknowledged when the link or this process breaks is sent again: at least once. The client id names the sessions: it
     stays the same over restarts, and no two processes share one, or they take the sessions from each other again and again.
     Of unacknowledged messages the broker sends at most `receive_maximum` a session. A broker that knows only MQTT 3.1.1 has no groups, so
     there one gateway is to run and not two; how many unacknowledged messages it sends, and whether again, is its own affair.
     """
 
-    def __init__(self, url: str, client_id: str, topics: str, group: str, receive_maximum: int = 2000) -> None:
-        """Connect to nothing yet. `topics`: MQTT topic filters, comma-separated; `group`: who shares their messages; empty: nobody does."""
+    def __init__(
+        self, url: str, client_id: str, topics: str, group: str, noted: Filters | None = None, *, receive_maximum: int = 2000
+    ) -> None:
+        """Connect to nothing yet. `topics`: MQTT topic filters, comma-separated; `group`: who shares their messages; empty: nobody does.
+
+        `noted`: what earlier starts subscribed to; None: that there were none.
+        """
         self.client_id = client_id
         self._url = url
         self._lock = threading.Lock()
@@ -52,7 +61,11 @@ class Session:
         filters = topics.split(",")
         # not by its place among them: a filter that is added or left out takes no other one's session
         names = [client_id if len(filters) == 1 else f"{client_id}-{crc32(each.encode()):08x}" for each in filters]
-        self._links = [_Link(self, *each, group, receive_maximum) for each in zip(names, filters, strict=True)]
+        wanted = dict(zip(names, filters, strict=True))
+        self._noted = noted
+        earlier = noted.earlier(wanted) if noted else {}
+        self._links = [_Link(self, *each, earlier.get(each[0], ()), group, receive_maximum) for each in wanted.items()]
+        self._retired = [_Link(self, name, "", had, group, receive_maximum) for name, had in earlier.items() if name not in wanted]
 
     @property
     def subscribed(self) -> bool:
@@ -66,10 +79,13 @@ class Session:
         connect(self._probe, self._url)
 
     async def stop(self) -> None:
-        """Disconnect; the sessions stay at the broker."""
-        for client in (self._probe, *(link.client for link in self._links if link.client)):
-            client.disconnect()
+        """Disconnect; the sessions stay at the broker, but those that are given up."""
+        self._probe.disconnect()
+        ended = [link.client_id for link in (*self._links, *self._retired) if link.leave()]
+        for client in (self._probe, *self._clients()):
             await asyncio.to_thread(client.loop_stop)
+        if self._noted and ended:
+            self._noted.forget(ended)
 
     async def arrivals(self) -> list[Arrival]:
         """Everything that came since the last call, in order; waits for the first message."""
@@ -81,20 +97,29 @@ class Session:
 
     def acknowledge(self, arrivals: Sequence[Arrival]) -> None:
         """Tell the broker these messages are safe; those of a lost connection are skipped, they come again."""
-        for link in self._links:
-            if link.client:
-                link.client.acknowledge(arrivals)
+        for client in self._clients():
+            client.acknowledge(arrivals)
 
     def pending(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
         """Those of the arrivals that are not sent again: their connection lasts, or they were sent but once."""
-        connections = {link.client.connection for link in self._links if link.client}
+        connections = {client.connection for client in self._clients()}
         return [arrival for arrival in arrivals if arrival.qos == 0 or arrival.connection in connections]
+
+    def _clients(self) -> list[BulkClient]:
+        return [link.client for link in (*self._links, *self._retired) if link.client]
+
+    # What follows runs in the threads of paho.
 
     def _dial(self, protocol: MQTTProtocolVersion) -> None:
         for link in self._links:
             link.dial(self._url, protocol)
 
-    # What follows runs in the threads of paho.
+    def retire(self, protocol: MQTTProtocolVersion) -> None:
+        """Give up sessions that are of no more use, once all others can have what those had."""
+        with self._lock:
+            idle = [link for link in self._retired if link.client is None] if self.subscribed else []
+            for link in idle:
+                link.dial(self._url, protocol)
 
     def take(self, arrivals: list[Arrival]) -> None:
         """Have messages for `arrivals`."""
@@ -111,16 +136,18 @@ class Session:
 
 
 class _Link:
-    """One session, of one topic filter. The callbacks run in paho's thread."""
+    """One session, of one topic filter, or of none where it is to be given up. The callbacks run in paho's thread."""
 
-    def __init__(self, session: Session, client_id: str, topics: str, group: str, receive_maximum: int) -> None:
+    def __init__(self, session: Session, client_id: str, topics: str, earlier: Sequence[str], group: str, receive_maximum: int) -> None:
         self._session = session
-        self._client_id = client_id
+        self.client_id = client_id
         self._topics = topics
+        self._earlier = earlier
         self._group = group
         self._receive_maximum = receive_maximum
         self.client: BulkClient | None = None
         self.subscribed = False
+        """To what is wanted, and to nothing else."""
         self._connection = 0
         self._connected_at = float("-inf")
         self._brief = 0
@@ -130,7 +157,7 @@ class _Link:
         clean_session = None if v5 else False
         self.client = client = BulkClient(
             CallbackAPIVersion.VERSION2,
-            self._client_id,
+            self.client_id,
             protocol=protocol,
             clean_session=clean_session,
             on_batch=self._session.take,
@@ -140,6 +167,7 @@ class _Link:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
+        client.on_unsubscribe = self._on_unsubscribe
         connect(client, url, **self._lasting() if v5 else {})
 
     def _lasting(self) -> dict[str, Any]:
@@ -157,12 +185,26 @@ class _Link:
         self._session.forget(self._connection)
         self._connection = cast(BulkClient, client).connection
         self._connected_at = time.monotonic()
-        shared = f"$share/{self._group or SHARED_BY}/{self._topics}"
-        ours, other = (shared, self._topics) if self._group and client.protocol == MQTTv5 else (self._topics, shared)
-        if client.protocol == MQTTv5:
-            # the session may have the other one from before: every message would come twice
-            client.unsubscribe(other)
-        client.subscribe(ours, qos=2)
+        if self._topics:
+            client.subscribe(self._forms(client, self._topics)[0], qos=2)
+        else:
+            self._give_up(client)
+
+    def _forms(self, client: Client, topics: str) -> list[str]:
+        """How a filter is subscribed to now, and how it may have been before."""
+        if client.protocol != MQTTv5:
+            return [topics]
+        forms = [topics, f"$share/{self._group or SHARED_BY}/{topics}"]
+        return forms[::-1] if self._group else forms
+
+    def _give_up(self, client: Client) -> None:
+        """Unsubscribe from what the session may have from before: messages would come twice, or unwanted ones."""
+        before = self._forms(client, self._topics)[1:] if self._topics else []
+        before += [form for topics in self._earlier for form in self._forms(client, topics)]
+        if before:
+            client.unsubscribe(before)
+        else:
+            self._settled(client)
 
     def _on_disconnect(
         self, _client: Client, _userdata: object, _flags: DisconnectFlags, reason: ReasonCode, _properties: Properties | None
@@ -173,7 +215,7 @@ class _Link:
             logger.error(
                 "mqtt_session_taken_over client_id=%s hint='another process uses this client id and they take the session from each "
                 "other in turn: give each gateway a HEADRACE_INSTANCE of its own'",
-                self._client_id,
+                self.client_id,
             )
         elif reason.is_failure:
             logger.warning("mqtt_disconnected reason=%s", reason)
@@ -182,9 +224,33 @@ class _Link:
         self, client: Client, _userdata: object, _mid: int, reasons: list[ReasonCode], _properties: Properties | None
     ) -> None:
         (reason,) = reasons
-        self.subscribed = not reason.is_failure
         if reason.is_failure:
             logger.error("mqtt_subscription_refused topics=%s reason=%s", self._topics, reason)
         else:
-            version = "5" if client.protocol == MQTTv5 else "3.1.1"
-            logger.info("mqtt_subscribed client_id=%s topics=%s version=%s", self._client_id, self._topics, version)
+            self._give_up(client)
+
+    def _on_unsubscribe(
+        self, client: Client, _userdata: object, _mid: int, _reasons: list[ReasonCode], _properties: Properties | None
+    ) -> None:
+        self._settled(client)
+
+    def _settled(self, client: Client) -> None:
+        version = "5" if client.protocol == MQTTv5 else "3.1.1"
+        if self._earlier:
+            logger.info("mqtt_given_up client_id=%s topics=%s", self.client_id, ",".join(self._earlier))
+        if self._topics:
+            logger.info("mqtt_subscribed client_id=%s topics=%s version=%s", self.client_id, self._topics, version)
+        self.subscribed = True
+        self._session.retire(client.protocol)
+
+    def leave(self) -> bool:
+        """Disconnect; whether the session is ended by that, as it is given up and nothing more can come by it."""
+        if self.client is None:
+            return False
+        ends = not self._topics and self.subscribed and self.client.protocol == MQTTv5 and not self.client.open
+        properties = None
+        if ends:
+            properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]
+            properties.SessionExpiryInterval = 0
+        self.client.disconnect(properties=properties)
+        return ends

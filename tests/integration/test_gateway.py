@@ -22,6 +22,7 @@ from schemas.catalog import DEAD_LETTERS, READINGS
 from schemas.codec import Codec
 from schemas.registry import Registry
 from schemas.wire import decode, encode
+from streams.filters import Filters
 from streams.ingest import Ingest
 from streams.mqtt import connect, version_probe
 from streams.producer import DeliveryFailed, Producer
@@ -309,6 +310,77 @@ async def test_messages_of_any_size_come_whole_and_in_order(session, device, pla
     assert [(a.topic.rpartition("/")[2], a.payload) for a in arrived] == [
         (str(number), bytes([number]) * size) for number, size in enumerate(sizes * 3)
     ]
+
+
+async def heard(session, count):
+    """The next messages of a session, by topic."""
+    arrived = []
+    while len(arrived) < count:
+        arrivals = await asyncio.wait_for(session.arrivals(), PATIENCE)
+        session.acknowledge(arrivals)
+        arrived += [arrival.topic for arrival in arrivals]
+    return arrived
+
+
+def tell(device, *topics):
+    for topic in topics:
+        device.publish(topic, b"1", qos=1).wait_for_publish(PATIENCE)
+
+
+async def had(stack, client_id):
+    """Whether the broker has a session of that name."""
+    answers = []
+    client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTv5)
+    client.on_connect = lambda *args: answers.append(args[2].session_present)
+    connect(client, stack.settings.mqtt, clean_start=False)
+    await until(lambda: answers)
+    client.disconnect()
+    client.loop_stop()
+    return answers[0]
+
+
+@pytest.mark.parametrize("group", ["", "some"], ids=["alone", "shared"])
+async def test_a_filter_that_is_no_longer_wanted_is_given_up_and_what_came_by_it_meanwhile_is_not_lost(
+    stack, device, plant, tmp_path, group
+):
+    def started(topics):
+        session = Session(stack.settings.mqtt, plant, topics, group, Filters(tmp_path / "filters.json"))
+        session.start()
+        return session
+
+    first = started(f"{plant}/a/#")
+    await until(lambda: first.subscribed)
+    await first.stop()
+    tell(device, f"{plant}/a/1", f"{plant}/b/1")
+    second = started(f"{plant}/b/#")
+    await until(lambda: second.subscribed)
+    tell(device, f"{plant}/a/2", f"{plant}/b/2")
+    assert await heard(second, 2) == [f"{plant}/a/1", f"{plant}/b/2"]
+    await second.stop()
+
+
+async def test_a_session_that_is_no_longer_wanted_is_read_to_its_end_and_ended(stack, device, plant, tmp_path):
+    def started(topics):
+        session = Session(stack.settings.mqtt, plant, topics, "", Filters(tmp_path / "filters.json"))
+        session.start()
+        return session
+
+    first = started(f"{plant}/a/#,{plant}/b/#")
+    await until(lambda: first.subscribed)
+    names = [link.client_id for link in first._links]
+    await first.stop()
+    tell(device, f"{plant}/a/1", f"{plant}/b/1")
+    second = started(f"{plant}/b/#,{plant}/c/#")
+    assert sorted(await heard(second, 2)) == [f"{plant}/a/1", f"{plant}/b/1"]
+    await until(lambda: second.subscribed and all(link.subscribed for link in second._retired))
+    tell(device, f"{plant}/a/2", f"{plant}/c/2", f"{plant}/b/2")
+    assert sorted(await heard(second, 2)) == [f"{plant}/b/2", f"{plant}/c/2"]
+    await second.stop()
+    assert [await had(stack, name) for name in names] == [False, True]
+    third = started(f"{plant}/b/#,{plant}/c/#")
+    assert third._retired == []
+    await until(lambda: third.subscribed)
+    await third.stop()
 
 
 async def test_two_gateways_share_the_messages(stack, gateway, device, plant, outlet):

@@ -1,0 +1,48 @@
+"""Which sessions a gateway has at its MQTT broker, in a file: what an earlier start asked for and this one does not is to be given up.
+
+A broker keeps subscriptions, and what comes by them, for whoever had them; it tells nobody which those are.
+"""
+
+import logging
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+logger = logging.getLogger(__name__)
+
+
+class Filters:
+    """Topic filters by the client id of their session, of all starts so far."""
+
+    def __init__(self, file: Path) -> None:
+        """Read the file, if there is one."""
+        self._file: Final = file
+        self._known: dict[str, list[str]] = orjson.loads(file.read_bytes()) if file.exists() else {}
+
+    def earlier(self, wanted: Mapping[str, str]) -> Mapping[str, Sequence[str]]:
+        """Note what is wanted from now on, a filter for each session; what earlier starts had beside that, by client id."""
+        found = {name: [each for each in had if each != wanted.get(name)] for name, had in self._known.items()}
+        for name, wish in wanted.items():
+            self._known[name] = [*found.get(name, ()), wish]
+        self._write()
+        return {name: had for name, had in found.items() if had}
+
+    def forget(self, client_ids: Collection[str]) -> None:
+        """These sessions are no more."""
+        self._known = {name: had for name, had in self._known.items() if name not in client_ids}
+        self._write()
+
+    def _write(self) -> None:
+        whole = self._file.with_suffix(".new")
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with whole.open("wb") as file:
+                file.write(orjson.dumps(self._known))
+                file.flush()
+                os.fsync(file.fileno())
+            whole.replace(self._file)
+        except OSError as problem:  # a full disk is no reason not to take messages
+            logger.warning("filters_not_noted file=%s reason=%s", self._file, problem)
