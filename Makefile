@@ -62,7 +62,7 @@ bench-closed-loop: $(READY) mosquitto ## Measure the time from a critical readin
 bench-gateway: $(READY) mosquitto ## Measure what one gateway process takes from MQTT into Kafka, beside a bare paho subscriber
 	$(BIN)/python -m bench.gateway
 
-bench-tenancy: $(READY) mosquitto ## Measure what a flood of one tenant does to the latency of another
+bench-tenancy: $(READY) mosquitto ## Measure what one tenant's flood, or full share of the disk, does to another's latency
 	$(BIN)/python -m bench.tenancy
 
 mosquitto: ## Install Mosquitto where it is missing: what speaks MQTT 5 to the tests and benchmarks (Debian: as root, or by sudo)

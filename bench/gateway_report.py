@@ -48,7 +48,7 @@ def tenancy(found: Mapping[str, Any]) -> str:
     rows = {"tenant b": [*loads.values()]} | {name: [found[f"{load}_{name}"] for load in loads] for name in ("p50_ms", "p99_ms")}
     rows["p99_ms of each round"] = [", ".join(f"{each:.1f}" for each in found[f"{load}_p99_ms_rounds"]) for load in loads]
     return f"""
-## One tenant's flood
+## What one tenant does to another
 
 Written by `make bench-tenancy`. Tenant b sends 200 messages a second over MQTT. Then tenant a sends twenty times as many through the same
 gateway, every tenth garbage, and a third one batches of unknown schemas over HTTP as fast as they are answered. Then Kafka takes what the

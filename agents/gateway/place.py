@@ -81,6 +81,13 @@ class Place:
         except Unfit:
             return self.tenant
 
+    def device_at(self, topic: str) -> str:
+        """Which device's the messages of a topic are that nobody proved to be anybody's; empty if they go nowhere."""
+        try:
+            return self.address(topic, "").target.device_id
+        except Unfit:
+            return ""
+
     def aside(self, address: Address) -> Address:
         """Where the messages of that address go while nobody vouches for the device."""
         return address._replace(topic=in_kafka(address.tenant, QUARANTINE.topic), urgent=False)
