@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import orjson
 
@@ -18,29 +18,29 @@ class Filters:
     """Topic filters by the client id of their session, of all starts so far."""
 
     def __init__(self, file: Path) -> None:
-        """Read the file, if there is one."""
+        """Read and write nothing yet."""
         self._file: Final = file
-        self._known: dict[str, list[str]] = orjson.loads(file.read_bytes()) if file.exists() else {}
 
     def earlier(self, wanted: Mapping[str, str]) -> Mapping[str, Sequence[str]]:
         """Note what is wanted from now on, a filter for each session; what earlier starts had beside that, by client id."""
-        found = {name: [each for each in had if each != wanted.get(name)] for name, had in self._known.items()}
-        for name, wish in wanted.items():
-            self._known[name] = [*found.get(name, ()), wish]
-        self._write()
+        known = self._read()
+        found = {name: [each for each in had if each != wanted.get(name)] for name, had in known.items()}
+        self._write(known | {name: [*found.get(name, ()), wish] for name, wish in wanted.items()})
         return {name: had for name, had in found.items() if had}
 
     def forget(self, client_ids: Collection[str]) -> None:
         """These sessions are no more."""
-        self._known = {name: had for name, had in self._known.items() if name not in client_ids}
-        self._write()
+        self._write({name: had for name, had in self._read().items() if name not in client_ids})
 
-    def _write(self) -> None:
+    def _read(self) -> dict[str, list[str]]:
+        return cast(dict[str, list[str]], orjson.loads(self._file.read_bytes())) if self._file.exists() else {}
+
+    def _write(self, known: Mapping[str, Sequence[str]]) -> None:
         whole = self._file.with_suffix(".new")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with whole.open("wb") as file:
-                file.write(orjson.dumps(self._known))
+                file.write(orjson.dumps(known))
                 file.flush()
                 os.fsync(file.fileno())
             whole.replace(self._file)

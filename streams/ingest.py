@@ -185,5 +185,5 @@ class Ingest(Service):
 
 
 def _is_ours(topic: str) -> bool:
-    """Whether a message is not for the gate: a factory's, or about a command."""
+    """Whether a message is not for the gate: a factory's, about a command, or the gateway's own."""
     return topic.startswith(DOMAIN) or is_answer(topic) or is_own(topic)

@@ -61,19 +61,22 @@ class Session:
         filters = topics.split(",")
         # not by its place among them: a filter that is added or left out takes no other one's session
         names = [client_id if len(filters) == 1 else f"{client_id}-{crc32(each.encode()):08x}" for each in filters]
-        wanted = dict(zip(names, filters, strict=True))
+        self._wanted = dict(zip(names, filters, strict=True))
         self._noted = noted
-        earlier = noted.earlier(wanted) if noted else {}
-        self._links = [_Link(self, *each, earlier.get(each[0], ()), group, receive_maximum) for each in wanted.items()]
-        self._retired = [_Link(self, name, "", had, group, receive_maximum) for name, had in earlier.items() if name not in wanted]
+        self.group, self.receive_maximum = group, receive_maximum
+        self._links: list[_Link] = []
+        self._retired: list[_Link] = []
 
     @property
     def subscribed(self) -> bool:
         """Whether messages can come: the gateway is of no use while they cannot."""
-        return all(link.subscribed for link in self._links)
+        return bool(self._links) and all(link.subscribed for link in self._links)
 
     def start(self) -> None:
         """Connect in the background; messages go to the running event loop."""
+        earlier = self._noted.earlier(self._wanted) if self._noted else {}
+        self._links = [_Link(self, name, wish, earlier.get(name, ())) for name, wish in self._wanted.items()]
+        self._retired = [_Link(self, name, "", had) for name, had in earlier.items() if name not in self._wanted]
         self._loop = asyncio.get_running_loop()
         self._probe = version_probe(self._dial)
         connect(self._probe, self._url)
@@ -138,13 +141,11 @@ class Session:
 class _Link:
     """One session, of one topic filter, or of none where it is to be given up. The callbacks run in paho's thread."""
 
-    def __init__(self, session: Session, client_id: str, topics: str, earlier: Sequence[str], group: str, receive_maximum: int) -> None:
+    def __init__(self, session: Session, client_id: str, topics: str, earlier: Sequence[str]) -> None:
         self._session = session
         self.client_id = client_id
         self._topics = topics
         self._earlier = earlier
-        self._group = group
-        self._receive_maximum = receive_maximum
         self.client: BulkClient | None = None
         self.subscribed = False
         """To what is wanted, and to nothing else."""
@@ -161,7 +162,7 @@ class _Link:
             protocol=protocol,
             clean_session=clean_session,
             on_batch=self._session.take,
-            most_open=2 * self._receive_maximum,
+            most_open=2 * self._session.receive_maximum,
         )
         client.reconnect_delay_set(min_delay=1, max_delay=MOST_DELAY_SECONDS)
         client.on_connect = self._on_connect
@@ -173,7 +174,7 @@ class _Link:
     def _lasting(self) -> dict[str, Any]:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = SESSION_SECONDS
-        properties.ReceiveMaximum = self._receive_maximum
+        properties.ReceiveMaximum = self._session.receive_maximum
         return {"clean_start": False, "properties": properties}
 
     def _on_connect(
@@ -194,8 +195,8 @@ class _Link:
         """How a filter is subscribed to now, and how it may have been before."""
         if client.protocol != MQTTv5:
             return [topics]
-        forms = [topics, f"$share/{self._group or SHARED_BY}/{topics}"]
-        return forms[::-1] if self._group else forms
+        forms = [topics, f"$share/{self._session.group or SHARED_BY}/{topics}"]
+        return forms[::-1] if self._session.group else forms
 
     def _give_up(self, client: Client) -> None:
         """Unsubscribe from what the session may have from before: messages would come twice, or unwanted ones."""

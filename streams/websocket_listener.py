@@ -13,7 +13,7 @@ from mode import Service
 from pydantic import ValidationError
 
 from agents.gateway.answers import Answer
-from agents.gateway.commands import told
+from agents.gateway.commands import slow_down_payload, told
 from agents.gateway.message import Post, Source, Verdict
 from streams.assembly import App
 from streams.certificates import Certificates
@@ -119,7 +119,7 @@ class WebSocketListener(Service):
                     full |= verdict is Verdict.FULL
                 await socket.send_str(orjson.dumps(answer).decode())
             if full:
-                await socket.send_str(orjson.dumps({"slow_down_seconds": RETRY_SECONDS}).decode())
+                await socket.send_str(slow_down_payload(RETRY_SECONDS).decode())
 
     async def _hear(self, visitor: Visitor, answer: Answer) -> dict[str, Any]:
         device = self._door.commanded(visitor)

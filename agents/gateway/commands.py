@@ -70,7 +70,7 @@ def slow_down_topic(device_id: str) -> str | None:
 
 
 def slow_down_payload(seconds: float) -> bytes:
-    """What it is sent then: what it published lately is not lost, and for so long it had better publish nothing more."""
+    """What a device is sent then, over MQTT and WebSocket: for so long it had better send nothing more."""
     return orjson.dumps({"slow_down_seconds": seconds})
 
 

@@ -296,30 +296,29 @@ async def test_while_kafka_is_down_messages_wait_unacknowledged_and_bounded_and_
     assert len(arrived) == len(set(arrived)) == 1000
 
 
+async def heard(session, count):
+    """The next messages of a session."""
+    arrived = []
+    while len(arrived) < count:
+        arrivals = await asyncio.wait_for(session.arrivals(), PATIENCE)
+        session.acknowledge(arrivals)
+        arrived += arrivals
+    return arrived
+
+
 async def test_messages_of_any_size_come_whole_and_in_order(session, device, plant):
     session.start()
     await until(lambda: session.subscribed)
     sizes = [0, 1, 127, 128, 16_383, 16_384, 700_000, 2, 65_536, 3]  # where a length takes another byte, and more than one read
     for number, size in enumerate(sizes * 3):
         device.publish(f"factory/{plant}/press/{number}", bytes([number]) * size, qos=number % 2)
-    arrived = []
-    while len(arrived) < 3 * len(sizes):
-        arrivals = await asyncio.wait_for(session.arrivals(), PATIENCE)
-        session.acknowledge(arrivals)
-        arrived += arrivals
-    assert [(a.topic.rpartition("/")[2], a.payload) for a in arrived] == [
+    assert [(a.topic.rpartition("/")[2], a.payload) for a in await heard(session, 3 * len(sizes))] == [
         (str(number), bytes([number]) * size) for number, size in enumerate(sizes * 3)
     ]
 
 
-async def heard(session, count):
-    """The next messages of a session, by topic."""
-    arrived = []
-    while len(arrived) < count:
-        arrivals = await asyncio.wait_for(session.arrivals(), PATIENCE)
-        session.acknowledge(arrivals)
-        arrived += [arrival.topic for arrival in arrivals]
-    return arrived
+def topics(arrivals):
+    return [arrival.topic for arrival in arrivals]
 
 
 def tell(device, *topics):
@@ -339,45 +338,45 @@ async def had(stack, client_id):
     return answers[0]
 
 
-@pytest.mark.parametrize("group", ["", "some"], ids=["alone", "shared"])
-async def test_a_filter_that_is_no_longer_wanted_is_given_up_and_what_came_by_it_meanwhile_is_not_lost(
-    stack, device, plant, tmp_path, group
-):
-    def started(topics):
-        session = Session(stack.settings.mqtt, plant, topics, group, Filters(tmp_path / "filters.json"))
+@pytest.fixture
+def noting(stack, plant, tmp_path):
+    """Starts sessions of one name that note what they ask for."""
+
+    def started(filters, group=""):
+        session = Session(stack.settings.mqtt, plant, filters, group, Filters(tmp_path / "filters.json"))
         session.start()
         return session
 
-    first = started(f"{plant}/a/#")
+    return started
+
+
+@pytest.mark.parametrize("group", ["", "some"], ids=["alone", "shared"])
+async def test_a_filter_that_is_no_longer_wanted_is_given_up_and_what_came_by_it_meanwhile_is_not_lost(device, plant, noting, group):
+    first = noting(f"{plant}/a/#", group)
     await until(lambda: first.subscribed)
     await first.stop()
     tell(device, f"{plant}/a/1", f"{plant}/b/1")
-    second = started(f"{plant}/b/#")
+    second = noting(f"{plant}/b/#", group)
     await until(lambda: second.subscribed)
     tell(device, f"{plant}/a/2", f"{plant}/b/2")
-    assert await heard(second, 2) == [f"{plant}/a/1", f"{plant}/b/2"]
+    assert topics(await heard(second, 2)) == [f"{plant}/a/1", f"{plant}/b/2"]
     await second.stop()
 
 
-async def test_a_session_that_is_no_longer_wanted_is_read_to_its_end_and_ended(stack, device, plant, tmp_path):
-    def started(topics):
-        session = Session(stack.settings.mqtt, plant, topics, "", Filters(tmp_path / "filters.json"))
-        session.start()
-        return session
-
-    first = started(f"{plant}/a/#,{plant}/b/#")
+async def test_a_session_that_is_no_longer_wanted_is_read_to_its_end_and_ended(stack, device, plant, noting):
+    first = noting(f"{plant}/a/#,{plant}/b/#")
     await until(lambda: first.subscribed)
     names = [link.client_id for link in first._links]
     await first.stop()
     tell(device, f"{plant}/a/1", f"{plant}/b/1")
-    second = started(f"{plant}/b/#,{plant}/c/#")
-    assert sorted(await heard(second, 2)) == [f"{plant}/a/1", f"{plant}/b/1"]
+    second = noting(f"{plant}/b/#,{plant}/c/#")
+    assert sorted(topics(await heard(second, 2))) == [f"{plant}/a/1", f"{plant}/b/1"]
     await until(lambda: second.subscribed and all(link.subscribed for link in second._retired))
     tell(device, f"{plant}/a/2", f"{plant}/c/2", f"{plant}/b/2")
-    assert sorted(await heard(second, 2)) == [f"{plant}/b/2", f"{plant}/c/2"]
+    assert sorted(topics(await heard(second, 2))) == [f"{plant}/b/2", f"{plant}/c/2"]
     await second.stop()
     assert [await had(stack, name) for name in names] == [False, True]
-    third = started(f"{plant}/b/#,{plant}/c/#")
+    third = noting(f"{plant}/b/#,{plant}/c/#")
     assert third._retired == []
     await until(lambda: third.subscribed)
     await third.stop()
