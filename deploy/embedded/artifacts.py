@@ -102,7 +102,9 @@ def unpack(archive: Path, sha256: str) -> Path:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
                 with tarfile.open(archive) as tar:
-                    tar.extractall(partial, filter="data")
+                    # Python before 3.11.4 has no filters and needs none here: the content is the pinned one
+                    tar.extraction_filter = getattr(tarfile, "data_filter", None)
+                    tar.extractall(partial)
                 # one rename: a folder of that name is whole, whatever interrupts us
                 Path(partial).rename(folder)
         except FileExistsError:
