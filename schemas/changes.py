@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.codec import Codec
-from schemas.evolution import PROMOTIONS
 from schemas.nodes import Node, children, kind
+from schemas.resolution import other_units, same_name, unreadable, written_as
 
 _BEHIND = "older readers cannot read newer records: bring readers up to date before writers"
 
@@ -24,45 +24,23 @@ class Change:
 
 def changes(old: Codec, new: Codec) -> list[Change]:
     """What differs, in the order of the newer schema's fields, then those it dropped. Documentation does not count."""
-    if defect := old.defect or new.defect:
+    if defect := old.defect or new.unfit:
         return [Change("", "unreadable", defect, breaks=True)]
-    found: list[Change] = []
-    if old.name != new.name:
-        found.append(Change("", f"{old.name} → {new.name}", "a record of another name is another record", breaks=True))
+    found = [*_renamed(old, new)]
     was, now = _fields(old), _fields(new)
+    read = {name: written_as(field, was) for name, field in now.items()}
     for name, field in now.items():
-        found += _changed(name, was[name], field, old, new) if name in was else [_added(name, field)]
-    return found + [_dropped(name, field) for name, field in was.items() if name not in now]
-
-
-def unreadable(writer: Node, reader: Node) -> bool:
-    """Whether some value of one type is none of the other by Avro's rules of resolution; types expanded and without logical types."""
-    if kind(writer) == "union":
-        return any(unreadable(branch, reader) for branch in writer)
-    if kind(reader) == "union":
-        return all(unreadable(writer, branch) for branch in reader)
-    wrote, reads = kind(writer), kind(reader)
-    if wrote != reads:
-        return reads not in PROMOTIONS.get(wrote, ()) and (wrote, reads) != ("bytes", "string")
-    match wrote:
-        case "array" | "map":
-            return unreadable(*children(writer), *children(reader))
-        case "enum":
-            return not set(writer["symbols"]) <= set(reader["symbols"]) and "default" not in reader
-        case "fixed":
-            return bool(writer["size"] != reader["size"])
-        case "record":
-            written = {field["name"]: field["type"] for field in writer["fields"]}
-            return any(
-                unreadable(written[field["name"]], field["type"]) if field["name"] in written else "default" not in field
-                for field in reader["fields"]
-            )
-        case _:
-            return False
+        source = read[name]
+        found += _changed(source, field, old, new) if source else [_added(name, field)]
+    return found + [_dropped(name, field) for name, field in was.items() if name not in read.values()]
 
 
 def _fields(codec: Codec) -> dict[str, dict[str, Any]]:
     return {field["name"]: field for field in json.loads(codec.text)["fields"]}
+
+
+def _unit_of(codec: Codec, name: str) -> Node:
+    return next(field["type"] for field in codec.units["fields"] if field["name"] == name)
 
 
 def _added(name: str, field: Node) -> Change:
@@ -78,18 +56,33 @@ def _dropped(name: str, field: Node) -> Change:
     return Change(name, "dropped", f"passed over in older records; {behind}")
 
 
-def _changed(name: str, was: Node, now: Node, old: Codec, new: Codec) -> Iterator[Change]:
-    before, after = old.fields[name]["type"], new.fields[name]["type"]
+def _renamed(old: Codec, new: Codec) -> Iterator[Change]:
+    was, now = old.written["name"], new.parsed["name"]
+    if not same_name(old.written, new.parsed):
+        yield Change("", f"{was} → {now}", "a record of another name is another record: name the old one among its aliases", breaks=True)
+    elif old.name != new.name:
+        behind = "" if same_name(new.written, old.parsed) else f"; {_BEHIND}"
+        yield Change("", f"{was} → {now}", f"older records are read as {new.name}, by its alias{behind}")
+    elif was != now:
+        yield Change("", f"{was} → {now}", "records are told apart by their name alone, so all are read as before")
+
+
+def _changed(source: str, now: Node, old: Codec, new: Codec) -> Iterator[Change]:
+    """Changes of a field that an older record has, as `source`."""
+    name, was = now["name"], _fields(old)[source]
+    before, after = old.fields[source]["type"], new.fields[name]["type"]
+    if name != source:
+        behind = "" if written_as(was, new.fields) else f"; {_BEHIND}"
+        yield Change(name, f"renamed from {source}", f"older records' {source} is read as it{behind}")
     if before != after:
-        what = f"{_type(before)} → {_type(after)}"
+        what = f"{_type(before)} → {_type(after)}" if _type(before) != _type(after) else f"{_type(after)} changed inside"
         if unreadable(before, after):
             yield Change(name, what, "older records cannot be read: make a new field, or a new topic", breaks=True)
         else:
             yield Change(name, what, f"older records are read as {_type(after)}" + (f"; {_BEHIND}" if unreadable(after, before) else ""))
-    units = old.logical_types[name], new.logical_types[name]
-    if units[0] != units[1]:
+    for place, *units in other_units(_unit_of(old, source), _unit_of(new, name), name):
         what = f"{units[0] or 'no unit'} → {units[1] or 'no unit'}"
-        yield Change(name, what, "the same numbers would mean something else: make a new field", breaks=all(units))
+        yield Change(place, what, "the same numbers would mean something else: make a new field", breaks=all(units))
     if was.get("default") != now.get("default") or ("default" in was) != ("default" in now):
         said = [_text(field["default"]) if "default" in field else "none" for field in (was, now)]
         yield Change(name, f"default {said[0]} → {said[1]}", "read in records that lack it", breaks=False)

@@ -17,6 +17,10 @@ FRAME_FIELDS: Final = ({"name": "frame_magic__", "type": "boolean"}, {"name": "f
 """The frame put as Avro: a boolean is one byte, a float four. So whole batches are read and written framed, with nothing cut or glued."""
 
 
+_UNUSABLE: Final = (SchemaParseException, UnknownType, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+"""What a schema raises that is none, or that cannot be used."""
+
+
 class Codec:
     """An Avro record schema, parsed once: a contract's own, or a writer's from the registry.
 
@@ -30,10 +34,16 @@ class Codec:
         """Why no record is read by this schema; None for a usable one."""
         self.name = ""
         """The record's name, without namespace."""
+        self.unfit: str | None = None
+        """Why it does not read what other schemas wrote, such as a default that does not fit: it may be a writer's still."""
+        self.written: Node = None
+        """For fastavro, to read what this schema wrote: without defaults and aliases, which mean something to readers alone."""
         self.parsed: Node = None
-        """For fastavro."""
+        """For fastavro, to write, and to read what other schemas wrote."""
         self.fields: dict[str, dict[str, Any]] = {}
         """Field by name, its type expanded and without logical types."""
+        self.units: Node = None
+        """The record's type once more, each type inside with its `unit` where it has one."""
         self.logical_types: dict[str, str | None] = {}
         """Logical type by field name."""
         self.columns: pl.Schema | None = None
@@ -49,14 +59,19 @@ class Codec:
         try:
             source = json.loads(text)
             bare = plain(source)
-            self.parsed = fastavro.parse_schema(bare)
+            self.written = fastavro.parse_schema(bare)
             record: Node = expand_schema(bare)
             self.defect = unbounded(record) if kind(record) == "record" and record["fields"] else "not a record with fields"
-        except (SchemaParseException, UnknownType, ValueError, TypeError, LookupError, AttributeError, RecursionError) as problem:
+        except _UNUSABLE as problem:
             self.defect = f"{type(problem).__name__}: {problem}"
+        self.unfit = self.defect
         if self.defect is None:
             self.name = record["name"].rpartition(".")[2]
-            self.fields = {field["name"]: field for field in record["fields"]}
+            try:
+                self._prepare_reader(source, "default", "aliases")
+            except _UNUSABLE as problem:
+                self.unfit = f"{type(problem).__name__}: {problem}"
+                self._prepare_reader(source)
             self.logical_types = {field["name"]: logical_type(field["type"]) for field in source["fields"]}
             self.flat = all(kind(nullable(field["type"])[1]) in PRIMITIVES.keys() - {"enum", "fixed"} for field in self.fields.values())
             becomes = dtype(record)
@@ -64,6 +79,13 @@ class Codec:
                 self.columns = pl.Schema(becomes)
             if all(_in_bulk(field["type"]) or is_bytes(field["type"]) for field in self.fields.values()):
                 self._prepare_bulk(bare)
+
+    def _prepare_reader(self, source: Node, *kept: str) -> None:
+        text = plain(source, *kept)
+        self.parsed = fastavro.parse_schema(text)
+        record: Node = expand_schema(text)
+        self.fields = {field["name"]: field for field in record["fields"]}
+        self.units = expand_schema(plain(source, "unit", *(name for name in kept if name == "aliases")))
 
     def _prepare_bulk(self, bare: Node) -> None:
         fields = [{"name": field["name"], "type": _bytes_as_string(field["type"])} for field in bare["fields"]]

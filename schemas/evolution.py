@@ -2,21 +2,13 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
 
 import polars as pl
 
 from schemas.codec import Codec
 from schemas.nodes import PRIMITIVES, Node, children, dtype, kind, nullable
 from schemas.rejects import Reason, Reject
-
-PROMOTIONS: Final = {
-    "int": {"long", "float", "double"},
-    "long": {"float", "double"},
-    "float": {"double"},
-    "string": {"bytes"},
-}
-"""Avro's promotions that a cast of columns does; bytes to string may fail by record, so it is fastavro's."""
+from schemas.resolution import PROMOTIONS, other_units, same_name, written_as
 
 
 class Incompatible(Exception):
@@ -51,22 +43,23 @@ def project(writer: Codec, reader: Codec) -> Projection | None:
     """The projection of a writer's columns on a reader's; None where fastavro has to tell, record by record. Raises Incompatible."""
     if writer.defect:
         raise Incompatible(writer.defect)
-    if writer.name != reader.name and "aliases" not in reader.parsed:
+    if not same_name(writer.written, reader.parsed):
         raise Incompatible(f"the writer's record is {writer.name}, the reader's {reader.name}")
+    for place, wrote, reads in other_units(writer.units, reader.units):
+        if wrote and reads:
+            raise Incompatible(f"{place} was written as {wrote}, which is not read as {reads}")
     columns: list[pl.Expr] = []
     required: list[str] = []
     for name, field in reader.fields.items():
-        if name in writer.fields:
-            _refuse_other_unit(writer, reader, name)
-            optional, wrote = nullable(writer.fields[name]["type"])
+        if source := written_as(field, writer.fields):
+            optional, wrote = nullable(writer.fields[source]["type"])
             may_be_null, reads = nullable(field["type"])
             if _shape(wrote) != _shape(reads) and kind(reads) not in PROMOTIONS.get(kind(wrote), ()):
                 return None
             if optional and not may_be_null:
-                required.append(name)
-            columns.append(pl.col(name).cast(PRIMITIVES[kind(reads)]) if kind(wrote) != kind(reads) else pl.col(name))
-        elif "aliases" in field:
-            return None
+                required.append(source)
+            column = pl.col(source).cast(PRIMITIVES[kind(reads)]) if kind(wrote) != kind(reads) else pl.col(source)
+            columns.append(column.alias(name))
         elif "default" in field:
             columns.append(pl.lit(pl.Series(name, [default(field)], dtype(field["type"]))).first().alias(name))
         else:
@@ -75,20 +68,13 @@ def project(writer: Codec, reader: Codec) -> Projection | None:
     return Projection(tuple(columns), tuple(required), identity)
 
 
-def _refuse_other_unit(writer: Codec, reader: Codec, name: str) -> None:
-    """Avro resolves a long as a long: microseconds would be read as milliseconds."""
-    wrote, reads = writer.logical_types[name], reader.logical_types[name]
-    if wrote and reads and wrote != reads:
-        raise Incompatible(f"{name} was written as {wrote}, which is not read as {reads}")
-
-
 def _shape(node: Node) -> Node:
-    """What two types must share to become the same column with the same values; names of records and enums need not agree."""
+    """What two types must share to become the same column with the same values; where they do not, fastavro looks for aliases."""
     match kind(node):
         case "record":
-            return {field["name"]: _shape(field["type"]) for field in node["fields"]}
+            return node["name"].rpartition(".")[2], {field["name"]: _shape(field["type"]) for field in node["fields"]}
         case "enum":
-            return node["symbols"]
+            return node["name"].rpartition(".")[2], node["symbols"]
         case "array" | "map" | "union":
             return kind(node), [_shape(child) for child in children(node)]
         case primitive:

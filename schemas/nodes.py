@@ -76,24 +76,36 @@ def dtype(node: Node) -> pl.DataType | None:
             return PRIMITIVES[primitive]
 
 
-def plain(node: Node) -> Node:
-    """The type without logical types, documentation and other properties; names, defaults and aliases stay, references unexpanded."""
+def plain(node: Node, *kept: str) -> Node:
+    """The type without documentation and other properties but those `kept`; names stay, references unexpanded.
+
+    What may be kept is what means something to readers, `default` and `aliases`, and `unit`, which types that hold no other may have.
+    """
     if isinstance(node, list):
-        return [plain(branch) for branch in node]
+        return [plain(branch, *kept) for branch in node]
     if isinstance(node, str):
         return node
+    properties = [name for name in kept if name != "unit"]
+    unit = {"unit": _unit(node)} if "unit" in kept and _unit(node) else {}
     match node["type"]:
         case "record" | "error":
-            fields = [{**_kept(field, "name", "default", "aliases"), "type": plain(field["type"])} for field in node["fields"]]
-            return {**_kept(node, "name", "namespace", "aliases"), "type": "record", "fields": fields}
+            fields = [{**_kept(field, "name", *properties), "type": plain(field["type"], *kept)} for field in node["fields"]]
+            return {**_kept(node, "name", "namespace", *properties), "type": "record", "fields": fields}
         case "enum" | "fixed":
-            return _kept(node, "type", "name", "namespace", "aliases", "symbols", "default", "size")
+            return _kept(node, "type", "name", "namespace", "symbols", "size", *properties) | unit
         case "array":
-            return {"type": "array", "items": plain(node["items"])}
+            return {"type": "array", "items": plain(node["items"], *kept)}
         case "map":
-            return {"type": "map", "values": plain(node["values"])}
+            return {"type": "map", "values": plain(node["values"], *kept)}
         case inner:
-            return plain(inner)
+            bare = plain(inner, *kept)
+            return {"type": bare} | unit if unit and isinstance(bare, str) else bare
+
+
+def _unit(node: Node) -> str | None:
+    """What the values count: the logical type, a decimal's with its precision and scale, which its bytes do not tell."""
+    name: str | None = node.get("logicalType")
+    return f"decimal({node.get('precision')}, {node.get('scale') or 0})" if name == "decimal" else name
 
 
 def logical_type(node: Node) -> str | None:
@@ -124,4 +136,5 @@ def _empty(node: Node) -> bool:
 
 
 def _kept(node: Node, *names: str) -> Node:
-    return {name: node[name] for name in names if name in node}
+    """Those properties it has; null stands for none where it is no default."""
+    return {name: node[name] for name in names if name in node and (name == "default" or node[name] is not None)}

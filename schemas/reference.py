@@ -28,7 +28,7 @@ def read_record(writer: Codec, value: bytes, reader: Codec | None = None) -> Dat
     body = BytesIO(value)
     body.seek(FRAME_BYTES)
     try:
-        datum = fastavro.schemaless_reader(body, writer.parsed, reader.parsed if reader else None)
+        datum = fastavro.schemaless_reader(body, writer.written, reader.parsed if reader else None)
     except EOFError as problem:
         raise ValueError("ends before its last field does") from problem
     except IndexError as problem:

@@ -24,6 +24,8 @@ __all__ = ["Codec", "Decoded", "decode", "encode"]
 
 FEW: Final = 8
 """Records written one by one: each takes 20 µs, a pass in bulk 400 µs however few they are."""
+_LONG_FRAME_BYTES: Final = 9
+"""A zero byte and an id of eight bytes, as Apicurio's serializers write unless told otherwise."""
 GREATEST_SCHEMA_ID: Final = 2**31 - 1
 """The registry's ids are positive Java ints; no registry need be asked for another."""
 
@@ -66,9 +68,9 @@ def decode(values: Sequence[bytes | None], reader: Codec, writers: Mapping[int, 
     `writers` are the schemas known by id, `missing` the ids the registry says it does not have. At most 2 GiB at a time.
     Raises ValueError for a reader's schema that makes no columns.
     """
-    if reader.columns is None:
+    if reader.columns is None or reader.unfit:
         raise ValueError(
-            f"{reader.name or reader.text} makes no columns: {reader.defect or 'it has a union of more than null and one other'}"
+            f"{reader.name or reader.text} makes no columns: {reader.unfit or 'it has a union of more than null and one other'}"
         )
     return _decode_uniform(values, reader, writers) or _decode_mixed(values, reader, writers, missing)
 
@@ -104,7 +106,7 @@ def _decode_mixed(values: Sequence[bytes | None], reader: Codec, writers: Mappin
         if value is None:
             rejects.append(Reject(row, Reason.TOMBSTONE, "no value"))
         elif len(value) < FRAME_BYTES or value[0]:
-            rejects.append(Reject(row, Reason.BAD_MAGIC, f"{len(value)} bytes, starting {value[:FRAME_BYTES].hex() or 'empty'}"))
+            rejects.append(Reject(row, Reason.BAD_MAGIC, _unframed(value)))
         else:
             groups[int.from_bytes(value[1:FRAME_BYTES])][row] = value
     frames = [_no_rows(reader)]
@@ -115,7 +117,7 @@ def _decode_mixed(values: Sequence[bytes | None], reader: Codec, writers: Mappin
             frames.append(frame)
             rejects += refused
         elif schema_id in missing or not 0 < schema_id <= GREATEST_SCHEMA_ID:
-            rejects += [Reject(row, Reason.UNKNOWN_SCHEMA, f"schema id {schema_id}") for row in rows]
+            rejects += [Reject(row, Reason.UNKNOWN_SCHEMA, _unheard_of(schema_id, value)) for row, value in rows.items()]
         else:
             unknown.add(schema_id)
     return Decoded(pl.concat(frames).sort("row"), sorted(rejects, key=lambda reject: reject.row), frozenset(unknown))
@@ -133,6 +135,21 @@ def _decode_group(writer: Codec, reader: Codec, schema_id: int, rows: list[int],
     frame = frame.with_columns(row=pl.Series(rows, dtype=pl.UInt32).gather(frame.get_column("row")))
     frame, rejects = projection.apply(frame)
     return frame, rejects + [Reject(rows[position], Reason.UNDECODABLE, defect) for position, defect in defects.items()]
+
+
+def _unframed(value: bytes) -> str:
+    """What is there instead of a frame, and the producers that write so."""
+    found = f"{len(value)} bytes, starting {value[:FRAME_BYTES].hex() or 'empty'}"
+    if value[:1] in (b"{", b"["):
+        return f"{found}: JSON, not Avro"
+    return f"{found}: no zero byte and schema id in front; let the producer write them there, not into a header"
+
+
+def _unheard_of(schema_id: int, value: bytes) -> str:
+    """The id the registry does not have; in the first four bytes of one of eight bytes are zeros."""
+    if schema_id == 0 and (longer := int.from_bytes(value[1:_LONG_FRAME_BYTES])) and len(value) >= _LONG_FRAME_BYTES:
+        return f"schema id 0, or {longer} in eight bytes: let the producer write ids of four bytes (Apicurio: use Confluent's format)"
+    return f"schema id {schema_id}"
 
 
 def _no_rows(reader: Codec) -> pl.DataFrame:

@@ -118,6 +118,8 @@ def test_the_registry_and_the_command_call_the_same_changes_breaking(registry):
     steps = [("int", "double"), ("double", "int"), ("int", "string"), ("bytes", "string"), ("int", maybe), (maybe, "int"), (colour, more)]
     steps += [(more, colour), ({"type": "map", "values": "int"}, {"type": "map", "values": "long"})]
     pairs = [({"id": "string", "value": old}, {"id": "string", "value": new}) for old, new in steps]
+    steps += [(colour, colour | {"name": "Tint"}), (colour, colour | {"name": "Tint", "aliases": ["Colour"]})]
+    steps += [({"type": "array", "items": colour}, {"type": "array", "items": colour | {"name": "Tint"}})]
     pairs += [(OLD, NEW), (NEW, OLD), (OLD, BREAKING), (OLD, {"id": "string"}), ({"id": "string"}, OLD)]
     for old, new in pairs:
         was, now = (draft(f"test-{uuid4().hex}", fields) for fields in (old, new))

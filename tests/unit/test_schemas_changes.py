@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.catalog import CONTRACTS
-from schemas.changes import changes, unreadable
+from schemas.changes import changes
 from schemas.codec import Codec
+from schemas.evolution import Incompatible, project
+from schemas.resolution import unreadable
 
 ID = {"name": "id", "type": "string"}
 VALUE = {"name": "value", "type": "int"}
@@ -67,6 +69,95 @@ def test_a_field_number_of_protobuf_comes_and_never_changes():
 def test_another_name_of_the_record_and_a_schema_that_reads_nothing_break():
     assert [change.breaks for change in changes(codec(ID), codec(ID, name="Other"))] == [True]
     assert [change.breaks for change in changes(codec(ID), Codec('"string"'))] == [True]
+
+
+def decimal(scale, precision=9):
+    return {"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale}
+
+
+def at(unit):
+    return {"type": "long", "logicalType": f"timestamp-{unit}"}
+
+
+def record(name, *fields, **more):
+    return {"type": "record", "name": name, "fields": list(fields), **more}
+
+
+INSIDE = [
+    lambda node: node,
+    lambda node: ["null", node],
+    lambda node: {"type": "array", "items": node},
+    lambda node: {"type": "map", "values": ["null", node]},
+    lambda node: record("Inner", {"name": "x", "type": {"type": "array", "items": record("Innermost", {"name": "y", "type": node})}}),
+]
+
+
+@pytest.mark.parametrize("inside", INSIDE)
+@pytest.mark.parametrize(
+    ("wrote", "reads"),
+    [
+        (decimal(2), decimal(4)),
+        (decimal(2), decimal(2, precision=12)),
+        (decimal(2) | {"type": "fixed", "name": "D", "size": 8}, decimal(3) | {"type": "fixed", "name": "D", "size": 8}),
+        (at("millis"), at("micros")),
+        ({"type": "int", "logicalType": "time-millis"}, {"type": "long", "logicalType": "time-micros"}),
+    ],
+)
+def test_another_unit_or_scale_breaks_however_deep_it_is(inside, wrote, reads):
+    was, now = (codec(ID, {"name": "v", "type": inside(node)}) for node in (wrote, reads))
+    assert any(change.breaks and "the same numbers would mean something else" in change.means for change in changes(was, now))
+    assert not changes(was, was)
+    with pytest.raises(Incompatible, match="which is not read as"):
+        project(was, now)
+
+
+def test_a_unit_is_told_although_a_field_before_it_needs_the_slow_reader():
+    was = codec({"name": "a", "type": "bytes"}, {"name": "t", "type": at("millis")})
+    now = codec({"name": "a", "type": "string"}, {"name": "t", "type": at("micros")})
+    with pytest.raises(Incompatible, match="t was written as timestamp-millis"):
+        project(was, now)
+
+
+def test_a_named_type_used_twice_has_its_unit_at_both_places():
+    def twice(unit):
+        return codec({"name": "a", "type": record("P", {"name": "t", "type": at(unit)})}, {"name": "b", "type": "P"})
+
+    assert [change.field for change in changes(twice("millis"), twice("micros")) if change.breaks] == ["a.t", "b.t"]
+
+
+def test_a_field_renamed_with_an_alias_is_read_as_the_old_one():
+    was, now = {"name": "temp", "type": "double"}, {"name": "temperature", "type": "double", "aliases": ["temp"]}
+    for default in ({}, {"default": 0.0}):
+        found = changes(codec(ID, was), codec(ID, now | default))
+        assert (found[0].field, found[0].what) == ("temperature", "renamed from temp")
+        assert "older records' temp is read as it" in found[0].means
+        assert not any(change.breaks for change in found)
+    assert any(change.breaks for change in changes(codec(ID, was), codec(ID, now | {"type": "string"})))
+
+
+def test_a_record_renamed_with_an_alias_is_read_as_the_old_one():
+    was, now = codec(ID, name="ConnectDefault"), Codec(json.dumps(record("Reading", ID, aliases=["ConnectDefault"])))
+    assert [(change.what, change.breaks) for change in changes(was, now)] == [("ConnectDefault → Reading", False)]
+    assert "older records are read as Reading" in changes(was, now)[0].means
+    other = Codec(json.dumps(record("Reading", ID, aliases=["SomethingElse"])))
+    assert [change.breaks for change in changes(was, other)] == [True]
+
+
+@pytest.mark.parametrize("inside", INSIDE)
+@pytest.mark.parametrize(
+    "node", [record("G", {"name": "y", "type": "long"}), COLOURS, {"type": "fixed", "name": "F", "size": 2}], ids=lambda node: node["type"]
+)
+def test_a_nested_type_renamed_breaks_unless_the_reader_has_an_alias(inside, node):
+    renamed = node | {"name": "H"}
+    was, now = codec(ID, {"name": "v", "type": inside(node)}), codec(ID, {"name": "v", "type": inside(renamed)})
+    known = codec(ID, {"name": "v", "type": inside(renamed | {"aliases": [node["name"]]})})
+    assert any(change.breaks for change in changes(was, now))
+    assert not any(change.breaks for change in changes(was, known))
+
+
+def test_another_namespace_is_a_change_that_does_not_break():
+    was, now = (Codec(json.dumps(record("Reading", ID, namespace=name))) for name in ("old.place", "new.place"))
+    assert [(change.what, change.breaks) for change in changes(was, now)] == [("old.place.Reading → new.place.Reading", False)]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def written(writer, *data):
     for datum in data:
         body = BytesIO(b"\x00\x00\x00\x00\x07")
         body.seek(5)
-        fastavro.schemaless_writer(body, writer.parsed, datum)
+        fastavro.schemaless_writer(body, writer.written, datum)
         values.append(body.getvalue())
     return values
 
@@ -172,6 +172,61 @@ def test_poison_under_an_older_writers_schema_is_rejected_alone():
 def test_a_default_of_bytes_is_bytes_where_records_are_read_one_by_one():
     writer, reader = codec(field("a", ["null", "int"])), codec(field("a", ["null", "boolean"]), field("b", "bytes", default="\u00ff"))
     assert decode(written(writer, {"a": None}), reader, {7: writer}).frame.rows() == [(0, None, b"\xff")]
+
+
+@pytest.mark.parametrize("kind", ["int", "bytes"])  # read in bulk, and one by one
+def test_a_renamed_field_and_record_are_found_by_their_aliases(kind):
+    value = 5 if kind == "int" else b"x"
+    writer = codec(field("id", "string"), field("temp", kind), name="ConnectDefault", namespace="io.confluent")
+    reader = codec(field("id", "string"), field("temperature", kind, aliases=["temp"]), aliases=["ConnectDefault"])
+    assert read(writer, reader, {"id": "a", "temp": value}).frame.rows() == [(0, "a", value)]
+    stranger = codec(field("id", "string"), field("temperature", kind, aliases=["temp"]), aliases=["AnotherRecord"])
+    assert [reject.reason for reject in read(writer, stranger, {"id": "a", "temp": value}).rejects] == [Reason.INCOMPATIBLE_SCHEMA]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        field("extra", "string", default=None),
+        field("extra", "long", default=0.0),
+        field("extra", "boolean", default="false"),
+        field("extra", "bytes", default=5),
+        field("extra", ["null", "string"], default="x"),
+        field("extra", {"type": "map", "values": "string"}, default=None),
+        field("extra", {"type": "array", "items": "string"}, default=None),
+        field("extra", COLOURS | {"default": "PINK"}, default=3),
+        field("extra", {"type": "record", "name": "P", "fields": [field("x", "int", default="one")]}, default=[]),
+        field("extra", "string", aliases=None),
+        field("extra", "string", aliases="temp", doc=None, order=None),
+        field("extra", {"type": "fixed", "name": "F", "size": 2, "aliases": None, "namespace": None}, default={}),
+        field("extra", {"type": "bytes", "logicalType": "decimal", "precision": 2, "scale": 4}),
+    ],
+)
+def test_a_writers_defaults_and_aliases_mean_nothing_to_a_reader(extra):
+    writer = codec(*OLD.fields.values(), extra, aliases=None, namespace=None)
+    sample = {
+        "string": "s",
+        "long": 1,
+        "boolean": True,
+        "bytes": b"b",
+        "map": {},
+        "array": [],
+        "enum": "RED",
+        "record": {"x": 1},
+        "fixed": b"xy",
+    }
+    kind = extra["type"]
+    name = kind if isinstance(kind, str) else kind["type"] if isinstance(kind, dict) else "string"
+    values = written(writer, {"id": "a", "value": 1, "extra": sample[name]})
+    assert decode(values, OLD, {7: writer}).frame.rows() == [(0, "a", 1)]
+    assert decode(values, NEW, {7: writer}).frame.rows() == [(0, "a", 1.0, "hall-1")]
+
+
+def test_a_readers_defaults_have_to_fit():
+    reader = codec(field("id", "string"), field("value", "int", default="none"))
+    assert "none" in reader.unfit
+    with pytest.raises(ValueError, match="Default value"):
+        decode([], reader, {})
 
 
 PRIMITIVES = {

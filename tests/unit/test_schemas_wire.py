@@ -132,7 +132,7 @@ def test_a_reject_says_what_was_found():
     assert [reject.detail for reject in decoded.rejects] == [
         "3 bytes left over",
         "ends before its last field does",
-        "2 bytes, starting 7b7d",
+        "2 bytes, starting 7b7d: JSON, not Avro",
     ]
 
 
@@ -239,3 +239,17 @@ def test_an_enums_unknown_symbol_is_not_written():
     codec = Codec('{"type": "record", "name": "R", "fields": [{"name": "e", "type": {"type": "enum", "name": "E", "symbols": ["A"]}}]}')
     with pytest.raises(ValueError, match="B"):
         encode(codec, 7, pl.DataFrame({"e": ["B"]}))
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (b"\x00" + (7).to_bytes(8) + GOOD[5:], "schema id 0, or 7 in eight bytes: let the producer write ids of four bytes"),
+        (b"\x00" + (2**40 + 7).to_bytes(8) + GOOD[5:], "schema id 256"),
+        (GOOD[5:], "into a header"),
+        (b'{"a": 1}', "JSON, not Avro"),
+    ],
+)
+def test_a_frame_that_is_none_tells_what_its_producer_may_have_done(value, told):
+    (reject,) = decode([value], READER, {}, {256}).rejects
+    assert told in reject.detail
