@@ -108,7 +108,7 @@ class Keeping(Service):
                 await asyncio.gather(*self._overdue)
                 beside = time.monotonic() < self._straight_at + BESIDE_SECONDS
                 ids, records = await self.spool.first(BESIDE_RECORDS if beside else DRAIN_RECORDS)
-                if not await self._has_topics(records):
+                if not records or not await self._has_topics(records):  # the disk cannot be read, or Kafka is away
                     self._drains_since = 0.0
                     await self.sleep(PATIENCE_SECONDS)
                     continue

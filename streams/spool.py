@@ -1,10 +1,13 @@
 """Messages on this gateway's own disk while Kafka is away: in SQLite, in a file of the gateway's own, synced before a device is told."""
 
 import asyncio
+import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
@@ -12,10 +15,15 @@ import orjson
 
 from streams.consignment import Header
 
+logger = logging.getLogger(__name__)
+
 Result = TypeVar("Result")
+_Row = tuple[int, int, str, str, bytes | None, bytes, str]
 
 # What a row takes in the file beyond its record, about: ids, lengths, an index entry and what pages leave empty.
 ROW_BYTES: Final = 100
+LET_GO_ROWS: Final = 5_000
+"""Deleted together: a disk that is nearly full has no room to note more."""
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS spooled (
     id INTEGER PRIMARY KEY, urgent INTEGER NOT NULL, tenant TEXT NOT NULL, topic TEXT NOT NULL,
@@ -53,24 +61,36 @@ class Outgoing(NamedTuple):
 class Spool:
     """Each tenant's records in the order they came, urgent ones first; each has so many bytes of the disk, and its turn when they go.
 
-    All that touches the file runs in one thread, so nothing waits for a disk but who asked.
+    All that touches the file runs in one thread, in the order it was asked for; so nothing waits for a disk but who asked. What that thread
+    knows is its own: the counters are kept here, from what it answers.
     """
 
-    def __init__(self, file: Path, share_bytes: int) -> None:
-        """Open nothing yet."""
+    def __init__(
+        self,
+        file: Path,
+        share_bytes: int,
+        *,
+        connect: Callable[..., sqlite3.Connection] = sqlite3.connect,
+        thread: Executor | None = None,
+    ) -> None:
+        """Open nothing yet. `connect` opens the file, as sqlite3's does; `thread`: where that runs, one job at a time."""
         self._file = file
         self._share = share_bytes
-        self._thread = ThreadPoolExecutor(1, "spool")
+        self._connect = connect
+        self._thread = thread or ThreadPoolExecutor(1, "spool")
         self.rows: Counter[str] = Counter()
-        """By tenant."""
+        """Records that Kafka does not have yet, by tenant."""
         self.bytes: Counter[str] = Counter()
-        """The same, of their records."""
+        """What those take, and those that are being written."""
         self.waiting: Counter[str] = Counter()
         """The rows among them that are to be given out."""
         self._next = 0
-        self._apart: set[int] = set()
-        """Ids of rows that are not to be given out: Kafka has them, or is about to."""
-        self._gone: list[int] = []
+        self._sent: set[int] = set()
+        """Ids of rows that are on their way to Kafka."""
+        # the thread's own:
+        self._held: set[int] = set()
+        """Ids of rows that are not to be given out, as they were sent."""
+        self._gone: set[int] = set()
         """Those that Kafka has, and a full disk did not let go."""
 
     async def open(self) -> None:
@@ -78,8 +98,8 @@ class Spool:
         await self._run(self._open)
 
     async def close(self) -> None:
-        """Close the file."""
-        await self._run(lambda: self._db.close())
+        """Let go what can be let go, and close the file."""
+        await self._run(self._close)
         self._thread.shutdown()
 
     def room(self, records: Sequence[Outgoing]) -> list[bool]:
@@ -105,79 +125,117 @@ class Spool:
         self._next = ids.stop
         if not records:
             return ids
-        try:
-            await self._run(lambda: self._put(ids, records))
-        except sqlite3.OperationalError:
-            return None
-        if sent:
-            self._apart.update(ids)
+        sizes: Counter[str] = Counter()
         for record in records:
-            self.rows[record.tenant] += 1
-            self.waiting[record.tenant] += not sent
-            self.bytes[record.tenant] += _size(record)
+            sizes[record.tenant] += _size(record)
+        self.bytes.update(sizes)  # before it is there: what comes meanwhile finds no room that is taken already
+        if not await self._run(lambda: self._put(ids, records, sent=sent)):
+            self.bytes.subtract(sizes)
+            return None
+        rows = Counter(record.tenant for record in records)
+        self.rows.update(rows)
+        if sent:
+            self._sent.update(ids)
+        else:
+            self.waiting.update(rows)
         return ids
 
     async def first(self, count: int) -> tuple[list[int], list[Outgoing]]:
-        """The records that are next, about so many: as many of one tenant as of another. With their ids."""
+        """The records that are next, about so many: as many of one tenant as of another. With their ids.
+
+        Nothing where the disk cannot be read now.
+        """
         tenants = [tenant for tenant, rows in self.waiting.items() if rows]
         share = -(-count // max(len(tenants), 1))
-        found = []
-        for everything in await self._run(lambda: [self._first(tenant, share + len(self._apart)) for tenant in tenants]):
-            found += [row for row in everything if row[0] not in self._apart][:share]
+        found = await self._run(lambda: self._first(tenants, share))
         found.sort(key=lambda row: (not row[1], row[0]))
         return [row[0] for row in found], [Outgoing(*row[3:6], _headers(row[6]), row[2], bool(row[1])) for row in found]
 
     async def remove(self, ids: Sequence[int], records: Sequence[Outgoing]) -> None:
-        """Kafka has them. What a full disk does not let go is let go later, or goes to Kafka once more after a restart."""
+        """Kafka has them, each said once. What a full disk does not let go is let go later, or goes to Kafka once more after a restart."""
         for number, record in zip(ids, records, strict=True):
             self.rows[record.tenant] -= 1
-            self.waiting[record.tenant] -= number not in self._apart
+            self.waiting[record.tenant] -= number not in self._sent
             self.bytes[record.tenant] -= _size(record)
-        self._apart.update(ids)
-        self._gone += ids
-        gone, is_empty = self._gone, not self.rows.total()
-        try:
-            await self._run(lambda: self._remove(gone, is_empty))
-        except sqlite3.OperationalError:
-            return
-        self._gone = self._gone[len(gone) :]
-        self._apart.difference_update(gone)
+        self._sent.difference_update(ids)
+        is_empty = not self.rows.total()
+        await self._run(lambda: self._remove(ids, is_empty=is_empty))
 
     async def _run(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
+    # What follows runs in the thread.
+
     def _open(self) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(self._file, isolation_level=None, check_same_thread=False, timeout=1)
         try:
+            self._db = self._connect(self._file, isolation_level=None, check_same_thread=False, timeout=1)
             for statement in _OPENING:
                 self._db.execute(statement)
             found = self._db.execute("SELECT tenant, count(*), sum(bytes), max(id) FROM spooled GROUP BY tenant").fetchall()
-        except sqlite3.OperationalError as problem:
+        except sqlite3.Error as problem:
             raise SpoolBusy(f"{self._file} cannot be opened ({problem}): is another gateway of this name running?") from problem
         for tenant, rows, size, last in found:
             self.rows[tenant], self.waiting[tenant], self.bytes[tenant] = rows, rows, size
             self._next = max(self._next, last + 1)
 
-    def _put(self, ids: range, records: Sequence[Outgoing]) -> None:
+    def _close(self) -> None:
+        self._let_go(is_empty=False)
+        self._db.close()
+
+    def _put(self, ids: range, records: Sequence[Outgoing], *, sent: bool) -> bool:
+        self._let_go(is_empty=False)
         rows = [
             (number, record.urgent, record.tenant, record.topic, record.key, record.value, _text(record.headers), _size(record))
             for number, record in zip(ids, records, strict=True)
         ]
-        with _Transaction(self._db):
-            self._db.executemany("INSERT INTO spooled VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        try:
+            with _Transaction(self._db):
+                self._db.executemany("INSERT INTO spooled VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        except sqlite3.Error as problem:
+            logger.warning("spool_not_written records=%d reason=%s", len(rows), problem)
+            return False
+        if sent:
+            self._held.update(ids)
+        return True
 
-    def _first(self, tenant: str, count: int) -> list[tuple[int, int, str, str, bytes | None, bytes, str]]:
-        columns = "id, urgent, tenant, topic, key, value, headers"
-        wanted = f"SELECT {columns} FROM spooled WHERE tenant = ? ORDER BY urgent DESC, id LIMIT ?"
-        return self._db.execute(wanted, (tenant, count)).fetchall()
+    def _first(self, tenants: Sequence[str], count: int) -> list[_Row]:
+        """At most `count` of each tenant."""
+        try:
+            _end(self._db)
+            return [row for tenant in tenants for row in self._first_of(tenant, count)]
+        except sqlite3.Error as problem:
+            logger.warning("spool_not_read reason=%s", problem)
+            return []
 
-    def _remove(self, ids: Sequence[int], is_empty: bool) -> None:
-        with _Transaction(self._db):
-            self._db.executemany("DELETE FROM spooled WHERE id = ?", [(number,) for number in ids])
+    def _first_of(self, tenant: str, count: int) -> list[_Row]:
+        # by the index alone, as it has all ids: what was sent, or a full disk holds, is passed over without its values
+        ids = self._db.execute("SELECT id FROM spooled WHERE tenant = ? ORDER BY urgent DESC, id", (tenant,))
+        wanted = [*islice((number for (number,) in ids if number not in self._held and number not in self._gone), count)]
+        ids.close()
+        which = "SELECT id, urgent, tenant, topic, key, value, headers FROM spooled WHERE id IN (SELECT value FROM json_each(?))"
+        return self._db.execute(which, (orjson.dumps(wanted).decode(),)).fetchall()
+
+    def _remove(self, ids: Sequence[int], *, is_empty: bool) -> None:
+        self._held.difference_update(ids)
+        self._gone.update(ids)
+        self._let_go(is_empty=is_empty)
+
+    def _let_go(self, *, is_empty: bool) -> None:
+        """Delete what Kafka has; where the disk does not let it go, it is not given out and tried again later."""
+        while self._gone:
+            some = [(number,) for number in islice(self._gone, LET_GO_ROWS)]
+            try:
+                with _Transaction(self._db):
+                    self._db.executemany("DELETE FROM spooled WHERE id = ?", some)
+            except sqlite3.Error as problem:
+                logger.warning("spool_not_emptied records=%d reason=%s", len(self._gone), problem)
+                return
+            self._gone.difference_update(number for (number,) in some)
         if is_empty:
-            self._db.execute("PRAGMA incremental_vacuum").fetchall()
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            with suppress(sqlite3.Error):  # the file stays as large as it is
+                self._db.execute("PRAGMA incremental_vacuum").fetchall()
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 class _Transaction:
@@ -185,13 +243,22 @@ class _Transaction:
         self._db = db
 
     def __enter__(self) -> None:
+        _end(self._db)
         self._db.execute("BEGIN IMMEDIATE")
 
     def __exit__(self, failed: object, *_: object) -> None:
-        if not failed:
-            self._db.execute("COMMIT")
-        elif self._db.in_transaction:
-            self._db.execute("ROLLBACK")
+        try:
+            if not failed:
+                self._db.execute("COMMIT")
+        finally:
+            with suppress(sqlite3.Error):
+                _end(self._db)
+
+
+def _end(db: sqlite3.Connection) -> None:
+    """Undo what a transaction left that a broken disk let be neither committed nor undone: it was said not to be there."""
+    if db.in_transaction:
+        db.execute("ROLLBACK")
 
 
 def _size(record: Outgoing) -> int:
