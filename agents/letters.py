@@ -1,18 +1,13 @@
 """What is written about records that could not be used, or not in time: DeadLetter and LateRecord columns."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import polars as pl
 
 from agents.reading import Records
+from schemas.bounds import DETAIL_LETTERS, KEY_BYTES, PAYLOAD_BYTES
+from schemas.quoting import brief
 from schemas.rejects import Reject
-
-# Kafka takes records of up to a megabyte, and the letter has to hold the record it is about: the rest is to be read at its source.
-MOST_VALUE_BYTES: Final = 800_000
-MOST_KEY_BYTES: Final = 1_000
-# Quotes what was found, a name of a megabyte included.
-MOST_DETAIL_LETTERS: Final = 500
 
 
 def dead_letters(batch: Records, rejects: Sequence[Reject]) -> pl.DataFrame:
@@ -21,13 +16,13 @@ def dead_letters(batch: Records, rejects: Sequence[Reject]) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "reason": [str(reject.reason) for reject in rejects],
-            "detail": [reject.detail[:MOST_DETAIL_LETTERS] for reject in rejects],
+            "detail": [brief(reject.detail, DETAIL_LETTERS) for reject in rejects],
             "topic": batch.topic,
             "partition": batch.partition,
             "offset": [batch.offsets[row] for row in rows],
             "timestamp": [batch.timestamps[row] for row in rows],
-            "key": [_cut(batch.keys[row], MOST_KEY_BYTES) for row in rows],
-            "value": [_cut(batch.values[row], MOST_VALUE_BYTES) for row in rows],
+            "key": [_cut(batch.keys[row], KEY_BYTES) for row in rows],
+            "value": [_cut(batch.values[row], PAYLOAD_BYTES) for row in rows],
         },
         schema_overrides={"key": pl.Binary, "value": pl.Binary},
     )
@@ -42,7 +37,7 @@ def late_records(batch: Records, late: pl.DataFrame) -> pl.DataFrame:
         "offset",
         "timestamp",
         (pl.col("watermark") - pl.col("timestamp")).alias("late_by_ms"),
-        pl.Series("value", [_cut(batch.values[row], MOST_VALUE_BYTES) for row in late["row"]], dtype=pl.Binary),
+        pl.Series("value", [_cut(batch.values[row], PAYLOAD_BYTES) for row in late["row"]], dtype=pl.Binary),
     )
 
 

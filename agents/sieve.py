@@ -4,14 +4,13 @@ from typing import Final
 
 import polars as pl
 
+from schemas.bounds import DEVICE_ID_BYTES
 from schemas.rejects import Reason, Reject
 
 # 2000-01-01: no reading is older, and a device that sends seconds for milliseconds is in January 1970.
 EARLIEST_MS: Final = 946_684_800_000
 # How far a device's clock may run ahead of the broker's.
 AHEAD_MS: Final = 60_000
-# Bounds what one device takes of the state; see ROWS_PER_SHARD in tables/checkpoint.py.
-LONGEST_DEVICE_ID: Final = 200
 
 Fault = tuple[pl.Expr, Reason, pl.Expr]
 """When a reading is unfit (null counts as true), the reason, and what was found (text)."""
@@ -19,7 +18,7 @@ Fault = tuple[pl.Expr, Reason, pl.Expr]
 COMMON: Final[tuple[Fault, ...]] = (
     (pl.col("key") != pl.col("device_id").cast(pl.Binary), Reason.WRONG_KEY, pl.format("device_id is {}", "device_id")),
     (
-        ~pl.col("device_id").str.len_bytes().is_between(1, LONGEST_DEVICE_ID),
+        ~pl.col("device_id").str.len_bytes().is_between(1, DEVICE_ID_BYTES),
         Reason.BAD_DEVICE_ID,
         pl.format("device_id is of {} bytes", pl.col("device_id").str.len_bytes()),
     ),

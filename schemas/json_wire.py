@@ -6,7 +6,9 @@ from typing import Any
 import orjson
 import polars as pl
 
+from schemas import json_text
 from schemas.codec import Codec
+from schemas.quoting import quoted
 from schemas.rejects import Reason, Reject
 from schemas.sorting import ABSENT, sort_out
 from schemas.wire import Decoded
@@ -22,15 +24,15 @@ def decode(values: Sequence[bytes], reader: Codec, given: Set[str] = frozenset()
     unread: list[Reject] = []
     for row, value in enumerate(values):
         try:
-            document = orjson.loads(value)
-        except orjson.JSONDecodeError as error:
+            document = json_text.loads(value)
+        except ValueError as error:
             unread.append(Reject(row, Reason.UNDECODABLE, f"not JSON: {error}"))
             continue
         if isinstance(document, dict):
             rows.append(row)
             documents.append(document)
         else:
-            unread.append(Reject(row, Reason.INCOMPATIBLE_SCHEMA, f"a JSON object is needed, not {type(document).__name__}"))
+            unread.append(Reject(row, Reason.INCOMPATIBLE_SCHEMA, f"a JSON object is needed, not {quoted(document)}"))
     found = {name: [document.get(name, ABSENT) for document in documents] for name in reader.fields}
     return sort_out(reader, rows, found, unread, given)
 

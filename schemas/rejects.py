@@ -41,6 +41,8 @@ class Reason(StrEnum):
     """Outside what the sensor can measure."""
     BAD_TIMESTAMP = "bad-timestamp"
     """Before the year 2000 (zero, or seconds taken for milliseconds) or ahead of the broker's clock."""
+    CRASHED = "crashed"
+    """This program raised an exception on the record: a fault of ours; `detail` has its name, the log where it was."""
     RULE_CRASHED = "rule-crashed"
     """A rule raised an exception on the batch; see the log."""
     KAFKA_REFUSED = "kafka-refused"

@@ -10,6 +10,7 @@ import pyarrow as pa
 from schemas.codec import Codec
 from schemas.evolution import default
 from schemas.nodes import Node, dtype, kind, nullable
+from schemas.quoting import quoted
 from schemas.rejects import Reason, Reject
 from schemas.wire import Decoded
 
@@ -77,7 +78,7 @@ def _problem(field: Node, value: Any) -> tuple[Reason, str]:  # noqa: ANN401
         return Reason.NULL_FIELD, f"{field['name']} is {'missing' if value is ABSENT else 'null'}"
     return (
         Reason.INCOMPATIBLE_SCHEMA,
-        f"{field['name']} is {value!r}, {_WANTED.get(kind(nullable(field['type'])[1]), 'a number')} is needed",
+        f"{field['name']} is {quoted(value)}, {_WANTED.get(kind(nullable(field['type'])[1]), 'a number')} is needed",
     )
 
 

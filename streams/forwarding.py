@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from faust.types import EventT
 from mode import Service
 
-from agents.letters import MOST_VALUE_BYTES
+from schemas.bounds import PAYLOAD_BYTES
 from schemas.catalog import Contract
 from schemas.frames import reframed, schema_ids
 from schemas.rejects import Reason, Reject
@@ -51,7 +51,7 @@ class Forwarding(Intake):
         batch = cast(Batch, event.value)
         if len(batch) == BATCH_RECORDS:
             BATCH_TOPICS.rest(batch.topic, batch.partition, REST_SECONDS)
-        large = [Reject(row, Reason.TOO_LARGE, f"{size} bytes") for row, size in enumerate(_sizes(batch)) if size > MOST_VALUE_BYTES]
+        large = [Reject(row, Reason.TOO_LARGE, f"{size} bytes") for row, size in enumerate(_sizes(batch)) if size > PAYLOAD_BYTES]
         rejects = {reject.row: reject for reject in (*large, *(await self.decode(batch)).rejects)}
         await self.dead_letter(batch, list(rejects.values()))
         sound = batch.without(rejects.keys())

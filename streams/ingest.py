@@ -14,6 +14,7 @@ from agents.gateway.commands import DEVICES, is_own, slow_down_payload, slow_dow
 from agents.gateway.letters import of_messages
 from agents.gateway.message import Sender, Source, Verdict
 from agents.gateway.readings import DOMAIN, map_readings
+from agents.guard import guarded
 from schemas.catalog import COMMAND_EVENTS, DEAD_LETTERS, READINGS
 from schemas.rejects import Reject
 from streams.assembly import App
@@ -145,8 +146,12 @@ class Ingest(Service):
     async def _take(self, arrivals: Sequence[Arrival]) -> None:
         answers = [arrival for arrival in arrivals if is_answer(arrival.topic)]
         readings = [arrival for arrival in arrivals if not (is_answer(arrival.topic) or is_own(arrival.topic))]
+        own = len(arrivals) - len(answers) - len(readings)
         async with self._in_hand:
-            mapped = map_readings(readings, self.app.writers.known, self.app.writers.missing)
+            known, missing = self.app.writers.known, self.app.writers.missing
+            mapped, found = guarded(len(readings), lambda rows: map_readings([readings[row] for row in rows], known, missing))
+            await self._dead_letter(readings, found.rejects)
+            readings = [readings[row] for row in found.kept]
             of_city = {device for arrival in answers if (device := answering(arrival.topic))}
             tenants = {device: self.gate.place.tenant_of(device) for device in of_city}
             audit, wrong = map_answers(answers, settings().tenant, now_ms(), tenants)
@@ -158,8 +163,8 @@ class Ingest(Service):
             await self.app.bulk.flush()
             self.produced += mapped.frame.height
             self.answers.update(audit["status"])
-            self.rejected += len(mapped.rejects) + len(wrong)
-            self.own += len(arrivals) - len(readings) - len(answers)
+            self.rejected += len(found.rejects) + len(mapped.rejects) + len(wrong)
+            self.own += own
             apart = set(waiting)
             self.session.acknowledge([arrival for arrival in arrivals if arrival not in apart])
         if waiting:

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from agents.gateway.readings import MAX_PAYLOAD_BYTES
+from schemas.bounds import PAYLOAD_BYTES
 from streams.assembly import NotReady
 from streams.settings import settings
 from streams.web import is_loopback
 
 STOP_SECONDS: Final = 10.0
 """How long stopping waits until what is in hand is answered; who gets no answer sends again."""
-MAX_BYTES: Final = MAX_PAYLOAD_BYTES
+MAX_BYTES: Final = PAYLOAD_BYTES
 
 
 class Place(NamedTuple):

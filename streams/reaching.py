@@ -20,9 +20,10 @@ from mode import Service
 from agents.gateway.answers import Answer
 from agents.gateway.commands import CITY, Outcome, event_row, payload_of, topic_of
 from agents.gateway.place import Place
-from agents.gateway.readings import MAX_DETAIL
 from agents.gateway.standing import Key, Order, Standing
+from schemas.bounds import ANSWER_LETTERS
 from schemas.catalog import COMMAND_EVENTS, COMMANDS
+from schemas.quoting import brief
 from schemas.rejects import Reject
 from streams.assembly import App
 from streams.clock import now_ms
@@ -137,7 +138,7 @@ class Reaching(Service):
         order = self.standing.orders.get(answer.command_id)
         if order is None or order.key != key:
             return False
-        await self.tell([(order, answer.outcome, answer.detail[:MAX_DETAIL], now_ms())])
+        await self.tell([(order, answer.outcome, brief(answer.detail, ANSWER_LETTERS), now_ms())])
         if self.waiting(key):
             self._wake(key)
         return True

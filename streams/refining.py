@@ -7,6 +7,7 @@ batch ─▶ decode ─▶ what came before is left out ─▶ refine ─┬▶ 
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, cast
 
@@ -15,10 +16,12 @@ from confluent_kafka import KafkaException
 from faust.types import EventT
 from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, wait_exponential_jitter
 
-from agents.city.refine import refine
+from agents.city.refine import Refined, refine
 from agents.city.repeats import WINDOW, Repeats
+from agents.guard import guarded
 from agents.limits import Limits
 from schemas.catalog import CITY_READINGS, DISTRICTS, Contract
+from schemas.rejects import Reject
 from streams.access import named
 from streams.assembly import App
 from streams.batches import BATCH_TOPICS, Batch
@@ -55,13 +58,19 @@ class Refining(Intake):
         envelopes = located(batch, decoded.frame)
         came_before = repeats.take(envelopes, batch.last + 1)
         new = envelopes.filter(~came_before)
-        refined = refine(new, self._limits(), f"{batch.topic}-{batch.partition}")
-        await self.dead_letter(batch, [*decoded.rejects, *refined.rejects])
+        refined, rejects = self._refined(new, f"{batch.topic}-{batch.partition}")
+        await self.dead_letter(batch, [*decoded.rejects, *rejects])
         await self._send(CITY_READINGS, refined.readings, batch)
         await self._send(DISTRICTS, refined.districts, batch)
-        self.counts.update(repeated=int(came_before.sum()), refined=new.height - len(refined.rejects))
+        self.counts.update(repeated=int(came_before.sum()), refined=new.height - len(rejects))
         event.ack()
         batch.release()
+
+    def _refined(self, envelopes: pl.DataFrame, origin: str) -> tuple[Refined, list[Reject]]:
+        """What messages measured, and a reject for each without; of one that cannot be looked at, too."""
+        limits, whose = self._limits(), envelopes["row"]
+        refined, found = guarded(envelopes.height, lambda rows: refine(envelopes[rows], limits, origin))
+        return refined, [*refined.rejects, *(replace(reject, row=whose[reject.row]) for reject in found.rejects)]
 
     async def _send(self, contract: Contract, frame: pl.DataFrame, batch: Batch) -> None:
         timestamps = [batch.timestamps[row] for row in frame["row"]]

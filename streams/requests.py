@@ -10,13 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agents.gateway.identity import problem, subjects
 from agents.gateway.message import Post
+from schemas.bounds import HEADER_BYTES
 from streams.door import Door, Visitor
 from streams.listening import MAX_BYTES
 from streams.logins import Claim, Refused
 
 JSON: Final = "application/json"
-MOST_HEADER_BYTES: Final = 16_384
-"""Of a message; with its payload they make a record that Kafka takes."""
 
 
 class Malformed(Exception):
@@ -61,8 +60,8 @@ def post(topic: str, payload: bytes, content_type: str, headers: Mapping[str, st
         size = sum(len(text.encode()) for text in (content_type, *headers, *headers.values()))
     except UnicodeEncodeError as error:
         raise Malformed("headers are text in UTF-8") from error
-    if size > MOST_HEADER_BYTES:
-        raise TooLarge(f"{size} bytes of headers, at most {MOST_HEADER_BYTES} are taken")
+    if size > HEADER_BYTES:
+        raise TooLarge(f"{size} bytes of headers, at most {HEADER_BYTES} are taken")
     if len(payload) > MAX_BYTES:
         raise TooLarge(f"{len(payload)} bytes, at most {MAX_BYTES} are taken")
     return Post(topic, payload, qos, content_type, headers)

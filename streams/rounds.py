@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
+from itertools import compress, count
 
 import polars as pl
 
@@ -11,6 +11,7 @@ from agents.gateway.envelopes import Delivery, envelop
 from agents.gateway.letters import letters, of_messages
 from agents.gateway.message import Message, Verdict
 from agents.gateway.place import Place
+from agents.guard import guarded
 from schemas.catalog import DEAD_LETTERS, LIGHTS
 from schemas.rejects import Reason, Reject
 from schemas.wire import encode
@@ -58,7 +59,11 @@ class Round:
 
 def assemble(deliveries: Sequence[Delivery], place: Place, duplicates: Duplicates, schema_ids: Mapping[str, int], now_ms: int) -> Round:
     """Make records of messages: of those that are new, in the order they came, and dead letters."""
-    enveloped = envelop(deliveries, place, schema_ids[LIGHTS.topic], now_ms)
+    total = sum(len(delivery.messages) for delivery in deliveries)
+    enveloped, found = guarded(total, lambda rows: envelop(_only(deliveries, rows), place, schema_ids[LIGHTS.topic], now_ms))
+    if found.crashed:
+        enveloped.moved(found.kept)
+        enveloped.rejects += found.rejects
     tenants = [sender.tenant or place.tenant for messages, _, sender, _ in deliveries for _ in messages]
     made = Round([Verdict.DELIVERED] * len(tenants), tenants, misfits=enveloped.misfits)
     columns = zip(enveloped.rows, enveloped.addresses, enveloped.values, enveloped.headers, enveloped.marks, strict=True)
@@ -80,6 +85,14 @@ def assemble(deliveries: Sequence[Delivery], place: Place, duplicates: Duplicate
     if enveloped.rejects:
         made.reject(enveloped.rejects, [message for messages, *_ in deliveries for message in messages], schema_ids, now_ms)
     return made
+
+
+def _only(deliveries: Sequence[Delivery], rows: Sequence[int]) -> Sequence[Delivery]:
+    """Deliveries with those of their messages alone that have these rows, counted through all."""
+    if isinstance(rows, range) and rows.start == 0 and rows.stop == sum(len(delivery.messages) for delivery in deliveries):
+        return deliveries
+    wanted, row = set(rows), count()
+    return [delivery._replace(messages=[message for message in delivery.messages if next(row) in wanted]) for delivery in deliveries]
 
 
 def refusals(records: Sequence[Outgoing], details: Sequence[str], now_ms: int) -> pl.DataFrame:

@@ -8,14 +8,15 @@ take ─▶ observe ─┬▶ commands, alerts, dead letters, late records ─�
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, cast
 
 from faust.types import TP, ConsumerMessage, EventT
 from mode import Service
 
+from agents.guard import attempt
 from agents.letters import dead_letters, late_records
 from agents.reading import Domain, Read, read
 from agents.watch import Observed, Watch
@@ -50,8 +51,6 @@ REJECTS_TURN_SECONDS: Final = 0.01
 REJECTS_SHARE: Final = 0.04
 # What a batch costs whatever it holds.
 OVERHEAD_SECONDS: Final = 0.002
-
-Result = TypeVar("Result")
 
 # How long a thread may keep the interpreter from the others: a fold lets a batch wait for no more than that. Python's own is 5 ms.
 SWITCH_SECONDS: Final = 0.0005
@@ -128,7 +127,7 @@ class Watching(Service):
         if len(events) == 1 or any(BATCH_TOPICS.rests(*event.message.tp) for event in events):
             return apart
         batches = [(cast(Batch, event.value), self._lane(event.message.tp).watch) for event in events]
-        found = _attempt(lambda: read(self.domain, batches, self.app.writers.known, self.app.writers.missing))
+        found = attempt(lambda: read(self.domain, batches, self.app.writers.known, self.app.writers.missing))
         return found if isinstance(found, list) else apart
 
     def _lane(self, tp: TP) -> Lane:
@@ -187,7 +186,7 @@ class Watching(Service):
 
     def _judge(self, watch: Watch, batch: Batch, found: Read | None) -> Observed | frozenset[int]:
         writers = self.app.writers
-        observed = _attempt(lambda: watch.judge(found) if found else watch.observe(batch, writers.known, writers.missing))
+        observed = attempt(lambda: watch.judge(found) if found else watch.observe(batch, writers.known, writers.missing))
         return watch.crashed(batch, observed) if isinstance(observed, Exception) else observed
 
     def _waits(self) -> dict[TP, str]:
@@ -248,7 +247,7 @@ class Watching(Service):
             events, lane.observed = lane.observed, []
             cut = lane.watch.cut()
         # In a thread, so that alerts need not wait: Polars gives up the interpreter lock while it works.
-        settled = await asyncio.to_thread(lane.watch.fold, cut, _attempt)
+        settled = await asyncio.to_thread(lane.watch.fold, cut, attempt)
         checkpoint = settled.checkpoint
         await self.app.send_frame(self._windows, settled.windows)
         await self.app.send_frame(ALERTS, settled.alerts)
@@ -276,14 +275,6 @@ class Watching(Service):
         pairs = list(entries)
         keys, values = [key for key, _ in pairs], [value for _, value in pairs]
         await self.app.bulk.send_batch(self._changelog, keys, values, partition=lane.tp.partition)
-
-
-def _attempt(work: Callable[[], Result]) -> Result | Exception:
-    """What the work gives or raises: a rule is other people's code, and its crash must cost its batch or pane, not the worker."""
-    try:
-        return work()
-    except Exception as error:
-        return error
 
 
 async def _filled(stream: Any) -> bool:  # noqa: ANN401

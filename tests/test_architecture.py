@@ -85,7 +85,7 @@ def test_a_worker_is_put_together_in_a_few_lines(name):
     assert SOURCES[name].count("\n") <= 50
 
 
-def test_any_exception_is_caught_in_one_place_only_the_watch_loop():
+def test_any_exception_is_caught_in_one_place_only_the_guard():
     caught = [
         name
         for name, tree in TREES.items()
@@ -93,7 +93,17 @@ def test_any_exception_is_caught_in_one_place_only_the_watch_loop():
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or "Exception" in {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)})
     ]
-    assert caught == ["streams/watching.py"]
+    assert caught == ["agents/guard.py"]
+
+
+def test_the_guard_is_used_where_a_record_of_others_or_a_rule_of_others_may_not_stop_a_worker():
+    guarding = {name for name, tree in TREES.items() if "agents.guard" in set(imports(tree))}
+    assert guarding == {
+        "streams/ingest.py",  # factories' messages over MQTT: the broker would send one again after every start
+        "streams/refining.py",  # devices' messages from Kafka: the offset would never be committed
+        "streams/rounds.py",  # every other message of a device, whatever it came by
+        "streams/watching.py",  # rules
+    }
 
 
 def test_every_contract_has_its_schema_file_and_every_schema_file_its_contract():

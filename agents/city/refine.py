@@ -5,15 +5,17 @@ What becomes of a message depends on it alone: on its envelope, its offset, and 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import orjson
 import polars as pl
 
 from agents.city.guidelines import IN_DISTRICTS, energy
 from agents.city.kinds import KINDS
 from agents.limits import NUMBERS, Limits
 from agents.sieve import AHEAD_MS, EARLIEST_MS
+from schemas import json_text
+from schemas.bounds import DETAIL_LETTERS, DISTRICT_BYTES
+from schemas.quoting import brief, kind, quoted
 from schemas.rejects import Reason, Reject
 
 RAW: Final = "raw"
@@ -22,7 +24,9 @@ NUMBERLESS: Final = frozenset({"timestamp", "sequence"})
 """Numbers that are no measurements."""
 POSITION_BITS: Final = 16
 """Of a position, for the measurement's number in its message."""
+_SAYS: Final = ("data", "data_type", "defect", "original_topic", "ingestion_time", "arrival")
 _NUMBERS: Final = frozenset({int, float, bool})
+_QUOTE: Final = "'"
 _PARTS: Final = {"row": pl.UInt32, "sensor_type": pl.String, "value": pl.Float64}
 _SAID: Final = {"row": pl.UInt32, "timestamp": pl.Int64, "district": pl.String}
 
@@ -57,7 +61,10 @@ def refine(envelopes: pl.DataFrame, limits: Limits, origin: str) -> Refined:
         (pl.col("offset") * (1 << POSITION_BITS) + number).alias("position"),
     )
     empty = messages.join(known, on="row", how="anti").select("row", "data")
-    rejects += [Reject(row, Reason.UNKNOWN_SENSOR, f"no sensor type is a member of {text}") for row, text in empty.iter_rows()]
+    rejects += [
+        Reject(row, Reason.UNKNOWN_SENSOR, brief(f"no sensor type is a member of {text}", DETAIL_LETTERS))
+        for row, text in empty.iter_rows()
+    ]
     return Refined(known.select("row", *_READING), _of_districts(known), sorted(rejects, key=lambda reject: reject.row))
 
 
@@ -73,47 +80,47 @@ def _read(envelopes: pl.DataFrame) -> tuple[pl.DataFrame, list[tuple[int, str, f
     parts: list[tuple[int, str, float]] = []
     rejects: list[Reject] = []
     # A loop over records: their JSON has no common shape, operators' device types have any.
-    for row, *message in envelopes.select("row", "data", "data_type", "original_topic", "ingestion_time", "arrival").iter_rows():
+    for row, *message in envelopes.select("row", *_SAYS).iter_rows():
         try:
             at, district, numbers = _message(*message)
         except Unfit as unfit:
             reason, detail = unfit.args
-            rejects.append(Reject(row, reason, detail))
+            rejects.append(Reject(row, reason, brief(detail, DETAIL_LETTERS)))
             continue
         said.append((row, at, district))
         parts += [(row, name, value) for name, value in numbers]
     return pl.DataFrame(said, _SAID, orient="row"), parts, rejects
 
 
-def _message(text: str, data_type: str, topic: str, ingestion_time: int, arrival: int) -> tuple[int, str, Sequence[tuple[str, float]]]:
+def _message(
+    text: str, data_type: str, defect: str, topic: str, ingestion_time: int, arrival: int
+) -> tuple[int, str, Sequence[tuple[str, float]]]:
     """Event time, district and numbers of one message. Raises Unfit."""
     if data_type == RAW:
-        raise Unfit(Reason.UNKNOWN_FORMAT, "the gateway could not decode the payload")
+        raise Unfit(Reason.UNKNOWN_FORMAT, f"the gateway could not decode the payload: {defect}")
     try:
-        document = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        document = json_text.loads(text)
+    except ValueError as error:
         raise Unfit(Reason.UNDECODABLE, f"data is not JSON: {error}") from error
     if type(document) is not dict:
-        raise Unfit(Reason.UNDECODABLE, f"data is {_kind(document)}, not an object")
+        raise Unfit(Reason.UNDECODABLE, f"data is {kind(document)}, not an object: {quoted(document)}")
     if "value" in document:
         # A message of one measurement is named after it: sensors/<device>/temperature.
         document.setdefault(topic.rpartition("/")[2], document.pop("value"))
     if data_type in KINDS:
         for name in sorted(KINDS[data_type].members & document.keys()):
             if type(document[name]) not in _NUMBERS and document[name] is not None:
-                raise Unfit(Reason.UNDECODABLE, f"{name} is {_kind(document[name])}, not a number")
+                raise Unfit(Reason.UNDECODABLE, f"{name} is {kind(document[name])}, not a number: {quoted(document[name])}")
     at = document.get("timestamp", ingestion_time)
     if type(at) is not int or not EARLIEST_MS <= at <= arrival + AHEAD_MS:
-        raise Unfit(Reason.BAD_TIMESTAMP, f"timestamp is {at}, arrived at {arrival}")
+        raise Unfit(Reason.BAD_TIMESTAMP, f"timestamp is {quoted(at).strip(_QUOTE)}, arrived at {arrival}")
     district = document.get("district", "")
     if type(district) is not str:
-        raise Unfit(Reason.UNDECODABLE, f"district is {_kind(district)}, not a text")
+        raise Unfit(Reason.UNDECODABLE, f"district is {kind(district)}, not a text: {quoted(district)}")
+    if len(district.encode()) > DISTRICT_BYTES:
+        raise Unfit(Reason.TOO_LARGE, f"district is {quoted(district)}, at most {DISTRICT_BYTES} bytes are taken")
     numbers = [(name, float(value)) for name, value in document.items() if type(value) in _NUMBERS and name not in NUMBERLESS]
     return at, district, numbers
-
-
-def _kind(value: Any) -> str:  # noqa: ANN401  # whatever JSON may be
-    return {dict: "an object", list: "a list", str: "a text", type(None): "null"}.get(type(value), "a number")
 
 
 def _derived(messages: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:

@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import PydanticCustomError
 
 from agents.gateway.commands import CITY, DEVICES, Outcome
-from agents.gateway.readings import MAX_DETAIL, MAX_PAYLOAD_BYTES, Message
+from agents.gateway.readings import Message
+from schemas.bounds import ANSWER_LETTERS, DETAIL_LETTERS, PAYLOAD_BYTES
 from schemas.catalog import COMMAND_EVENTS
+from schemas.quoting import brief
 from schemas.rejects import Reason, Reject
 
 ANSWERS: Final = "factory/+/+/command/ack"
@@ -81,8 +83,8 @@ def map_answers(
     """Read answers by MQTT; total: every one is a row of the audit or a reject. `tenants`: of the city's devices that are another's."""
     rows, rejects = [], []
     for position, message in enumerate(messages):
-        if len(message.payload) > MAX_PAYLOAD_BYTES:
-            rejects.append(Reject(position, Reason.TOO_LARGE, f"{len(message.payload)} bytes, at most {MAX_PAYLOAD_BYTES} are read"))
+        if len(message.payload) > PAYLOAD_BYTES:
+            rejects.append(Reject(position, Reason.TOO_LARGE, f"{len(message.payload)} bytes, at most {PAYLOAD_BYTES} are read"))
             continue
         try:
             answer = Answer.model_validate_json(message.payload)
@@ -90,9 +92,9 @@ def map_answers(
             first = error.errors(include_url=False, include_input=False)[0]
             field = ".".join(map(str, first["loc"])) or "answer"
             reason = _PROBLEMS.get(first["type"], Reason.INCOMPATIBLE_SCHEMA)
-            rejects.append(Reject(position, reason, f"{field}: {first['msg']}"[:MAX_DETAIL]))
+            rejects.append(Reject(position, reason, brief(f"{field}: {first['msg']}", DETAIL_LETTERS)))
             continue
         domain, plant, device_id = _sender(message.topic) or ("", "", "")
         whose = tenants.get(device_id, tenant) if domain == CITY else tenant
-        rows.append((answer.command_id, whose, domain, plant, device_id, str(answer.outcome), answer.detail[:MAX_DETAIL], now_ms))
+        rows.append((answer.command_id, whose, domain, plant, device_id, str(answer.outcome), brief(answer.detail, ANSWER_LETTERS), now_ms))
     return pl.DataFrame(rows, schema=COMMAND_EVENTS.codec.columns, orient="row"), rejects

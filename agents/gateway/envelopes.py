@@ -1,8 +1,9 @@
 """Messages of any protocol to records of Kafka in the standard envelope: a row each, or a reject."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from agents.gateway.mapping import RAW
@@ -10,11 +11,21 @@ from agents.gateway.message import Message, Sender, Source
 from agents.gateway.payloads import read
 from agents.gateway.place import ENVELOPE, Address, Header, Place
 from agents.gateway.presence import Signal, says_offline
-from agents.gateway.readings import MAX_DETAIL, MAX_PAYLOAD_BYTES
 from agents.gateway.terms import Policy
 from agents.rowfile import Unfit
+from schemas.bounds import (
+    DETAIL_LETTERS,
+    DEVICE_ID_BYTES,
+    HEADER_BYTES,
+    MESSAGE_ID_BYTES,
+    PAYLOAD_BYTES,
+    RECORD_BYTES,
+    TEXT_BYTES,
+    TOPIC_CHARACTERS,
+)
 from schemas.codec import FRAME_BYTES
 from schemas.parts import length, part
+from schemas.quoting import brief, quoted
 from schemas.rejects import Reason, Reject
 
 OURS: Final = frozenset({"device_id", "tenant_id", "priority"})
@@ -51,6 +62,13 @@ class Enveloped:
     misfits: int
     """Messages of a lower quality of service than their mapping asks for."""
 
+    def moved(self, rows: Sequence[int]) -> None:
+        """Count messages as in a larger batch, in which those of this one have these places."""
+        self.rows = [rows[row] for row in self.rows]
+        self.rejects = [replace(reject, row=rows[reject.row]) for reject in self.rejects]
+        self.coalesced = [rows[row] for row in self.coalesced]
+        self.tenants = {rows[row]: tenant for row, tenant in self.tenants.items()}
+
 
 def envelop(deliveries: Sequence[Delivery], place: Place, schema_id: int, now_ms: int) -> Enveloped:
     """Map and read messages, and write them by the envelope's schema, which has that id; total: no input raises."""
@@ -66,7 +84,7 @@ def envelop(deliveries: Sequence[Delivery], place: Place, schema_id: int, now_ms
             try:
                 address = place.address(topic, tenant)
             except Unfit as unfit:
-                made.rejects.append(Reject(row, Reason.UNMAPPED_TOPIC, str(unfit)[:MAX_DETAIL]))
+                made.rejects.append(Reject(row, Reason.UNMAPPED_TOPIC, brief(str(unfit), DETAIL_LETTERS)))
                 continue
             device = address.device
             if address.signal or device.barred:
@@ -76,17 +94,17 @@ def envelop(deliveries: Sequence[Delivery], place: Place, schema_id: int, now_ms
             device.seen_at = received_at
             device.source = source
             target = address.target
-            text, document = read(message, target, place.writers, place.sparkplug)
-            if len(text) > MAX_PAYLOAD_BYTES:
-                reason = f"{len(message.payload)} bytes, {len(text)} as they are kept, which is at most {MAX_PAYLOAD_BYTES}"
-                made.rejects.append(Reject(row, Reason.TOO_LARGE, reason))
-                continue
+            text, document, defect = read(message, target, place.writers, place.sparkplug)
             said = message.headers
+            if large := _too_large(message, text, said):
+                made.rejects.append(Reject(row, Reason.TOO_LARGE, large))
+                continue
             own = _identity(address.tenant, topic, document, said, message.payload)
             message_id, mark = own or (f"{place.node}-{place.run}-{place.taken + row:x}", None)
             name = message_id.encode()
             kind = _kind(RAW if document is None else target.data_type, message.qos, target.priority, place.node)
-            pieces = (frame, length(len(name)), name, address.whose, protocol, address.origin, times, length(len(text)), text, kind)
+            why = part(ENVELOPE, defect=defect) if defect else _NO_DEFECT
+            pieces = (frame, length(len(name)), name, address.whose, protocol, address.origin, times, length(len(text)), text, kind, why)
             made.values.append(b"".join(pieces))
             made.rows.append(row)
             made.addresses.append(address)
@@ -95,6 +113,21 @@ def envelop(deliveries: Sequence[Delivery], place: Place, schema_id: int, now_ms
             made.misfits += message.qos < target.qos and source is Source.MQTT
     place.taken += row + 1
     return made
+
+
+_NO_DEFECT: Final = part(ENVELOPE, defect="")
+_AROUND_BYTES: Final = 4 * TOPIC_CHARACTERS + 4 * DEVICE_ID_BYTES + MESSAGE_ID_BYTES + TEXT_BYTES + 1_000
+"""Of a record beside its payload and headers, at most."""
+assert PAYLOAD_BYTES + HEADER_BYTES + _AROUND_BYTES < RECORD_BYTES
+
+
+def _too_large(message: Message, text: bytes, said: Mapping[str, str]) -> str:
+    """Why a message makes no record that Kafka takes; empty if it does."""
+    if len(text) > PAYLOAD_BYTES:
+        return f"{len(message.payload)} bytes, {len(text)} as they are kept, which is at most {PAYLOAD_BYTES}"
+    if said and (size := sum(len(word.encode("utf-8", "replace")) for pair in said.items() for word in pair)) > HEADER_BYTES:
+        return f"{size} bytes of headers, at most {HEADER_BYTES} are taken"
+    return ""
 
 
 @lru_cache(maxsize=4096)
@@ -113,7 +146,7 @@ def _is_data(made: Enveloped, row: int, address: Address, message: Message, sour
         try:
             gone = address.signal is Signal.PRESENCE and says_offline(message.payload)
         except ValueError as neither:
-            made.rejects.append(Reject(row, Reason.UNDECODABLE, str(neither)[:MAX_DETAIL]))
+            made.rejects.append(Reject(row, Reason.UNDECODABLE, brief(str(neither), DETAIL_LETTERS)))
         else:
             made.coalesced.append(row)
             if gone:
@@ -136,14 +169,23 @@ def _identity(tenant: str, topic: str, document: object, said: Mapping[str, str]
 
     A device that starts anew counts from 0 again, so an equal number alone does not make two messages one: what they say has to be, too.
     """
-    own = said["message_id"].encode("utf-8", "replace").decode() if "message_id" in said else None
-    sequence = None
+    own: object = said["message_id"].encode("utf-8", "replace").decode() if "message_id" in said else None
+    sequence: object = None
+    at: object = ""
     if type(document) is dict:
         own = own or document.get("message_id")
         sequence = document.get("sequence", document.get("seq"))
+        at = document.get("timestamp", "")
     if type(own) is str and own:
-        return own, f"{tenant}\0{topic}\0name\0{own}"
+        name = own if len(own) * 4 <= MESSAGE_ID_BYTES else _bounded(own)
+        return name, f"{tenant}\0{topic}\0name\0{name}"
     if type(sequence) is int:
-        at = document.get("timestamp", "")  # type: ignore[attr-defined]
-        return f"{topic}#{sequence}@{at}", f"{tenant}\0{topic}\0number\0{sequence}\0{hash(payload)}"
+        name = f"{topic}#{sequence}@{at if type(at) is int else quoted(at) if at else at}"
+        return _bounded(name), f"{tenant}\0{topic}\0number\0{sequence}\0{hash(payload)}"
     return None
+
+
+def _bounded(name: str) -> str:
+    """A name, or the digest of one that is too long for one."""
+    encoded = name.encode()
+    return name if len(encoded) <= MESSAGE_ID_BYTES else f"blake2b:{blake2b(encoded, digest_size=32).hexdigest()}"

@@ -9,11 +9,11 @@ from typing import Any, Final
 from paho.mqtt.matcher import MQTTMatcher
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from schemas.bounds import TOPIC_CHARACTERS
+
 PUBLISH: Final = "+/{device}/#"
 """What a device may publish unless its credential says otherwise: topics that name it in their second level."""
 _DEVICE: Final = "{device}"
-LONGEST_TOPIC: Final = 1000
-"""Characters. MQTT allows 65,535 bytes; nobody reads such a name."""
 
 
 class Kind(StrEnum):
@@ -91,8 +91,8 @@ def subjects(certificate: Mapping[str, Any]) -> list[str]:
 
 def problem(topic: str) -> str | None:
     """Why nothing can be published to a topic; None if something can."""
-    if not 1 <= len(topic) <= LONGEST_TOPIC:
-        return f"a topic has 1 to {LONGEST_TOPIC} characters, not {len(topic)}"
+    if not 1 <= len(topic) <= TOPIC_CHARACTERS:
+        return f"a topic has 1 to {TOPIC_CHARACTERS} characters, not {len(topic)}"
     if any(sign in topic for sign in "+#\0") or not topic.isprintable():
         return f"{topic[:200]!r} is no topic: wildcards are for those who read"
     return None

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from agents.gateway.message import Message
-from agents.gateway.readings import MAX_PAYLOAD_BYTES
+from schemas.bounds import DETAIL_LETTERS, PAYLOAD_BYTES, TOPIC_CHARACTERS
 from schemas.catalog import DEAD_LETTERS
+from schemas.quoting import brief
 from schemas.rejects import Reason, Reject
 
 
@@ -26,17 +27,17 @@ def letters(
     values: Sequence[bytes],
     at_ms: int,
 ) -> pl.DataFrame:
-    """A row for each; of a value that is too large, its beginning."""
+    """A row for each; of what is too large, its beginning."""
     return pl.DataFrame(
         {
             "reason": [str(reason) for reason in reasons],
-            "detail": details,
-            "topic": topics,
+            "detail": [brief(detail, DETAIL_LETTERS) for detail in details],
+            "topic": [brief(topic, TOPIC_CHARACTERS) for topic in topics],
             "partition": -1,
             "offset": -1,
             "timestamp": at_ms,
             "key": keys,
-            "value": [value[:MAX_PAYLOAD_BYTES] for value in values],
+            "value": [value[:PAYLOAD_BYTES] for value in values],
         },
         schema_overrides=dict(DEAD_LETTERS.codec.columns or {}),
     )

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from agents.gateway.layout import Layout
 from agents.gateway.sparkplug import NAMESPACE
 from agents.rowfile import Unfit
-from agents.sieve import LONGEST_DEVICE_ID
+from schemas.bounds import DEVICE_ID_BYTES, TOPIC_CHARACTERS
 from schemas.catalog import PRESENCE
 from schemas.codec import Codec
 from schemas.protobuf_schema import message_type
+from schemas.quoting import quoted
 
 RAW: Final = "raw"
 """The data type of what could not be decoded."""
@@ -157,11 +158,13 @@ class Routes:
     def target(self, topic: str) -> Target:
         """Where a message published to `topic` goes. Raises Unfit if there is no place for it."""
         if not _is_text(topic):
-            raise Unfit("topic", f"{topic[:200]!a} is no text")
+            raise Unfit("topic", f"{quoted(topic)} is no text")
+        if len(topic) > TOPIC_CHARACTERS:
+            raise Unfit("topic", f"{quoted(topic)} is longer than {TOPIC_CHARACTERS} characters")
         rows: list[Row] = sorted(self._matcher.iter_match(topic), key=_precision)  # type: ignore[no-untyped-call]
         target = _by_row(rows[0], topic) if rows else self._by_prefix(topic)
-        if not 1 <= len(target.device_id.encode()) <= LONGEST_DEVICE_ID:
-            raise Unfit("device", f"{topic[:200]!r} names a device of {len(target.device_id.encode())} bytes, not 1 to {LONGEST_DEVICE_ID}")
+        if not 1 <= len(target.device_id.encode()) <= DEVICE_ID_BYTES:
+            raise Unfit("device", f"{quoted(topic)} names a device of {len(target.device_id.encode())} bytes, not 1 to {DEVICE_ID_BYTES}")
         return target
 
     def _by_prefix(self, topic: str) -> Target:

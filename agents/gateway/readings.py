@@ -8,18 +8,14 @@ from typing import Final, Protocol
 import polars as pl
 
 from schemas import json_wire, protobuf_wire, wire
+from schemas.bounds import DETAIL_LETTERS, PAYLOAD_BYTES, TOPIC_CHARACTERS
 from schemas.catalog import READINGS
 from schemas.codec import Codec
+from schemas.quoting import brief, quoted
 from schemas.rejects import Reason, Reject
 
 DOMAIN: Final = "factory/"
 """What their MQTT topics begin with."""
-
-MAX_DETAIL: Final = 200
-"""Characters of a reject's detail: it may quote a field of any size."""
-
-# Kafka takes records of up to a megabyte; the rest is room for an MQTT topic of 64 KB, twice, and for framing.
-MAX_PAYLOAD_BYTES: Final = 800_000
 
 
 class Message(Protocol):
@@ -79,7 +75,7 @@ def map_readings(messages: Sequence[Message], writers: Mapping[int, Codec], miss
         rejects += [replace(reject, row=rows[reject.row]) for reject in decoded.rejects]
         unknown |= decoded.unknown
     frame, elsewhere = _placed(pl.concat(frames).sort("row"), messages)
-    rejects = [replace(reject, detail=reject.detail[:MAX_DETAIL]) for reject in [*rejects, *elsewhere]]
+    rejects = [replace(reject, detail=brief(reject.detail, DETAIL_LETTERS)) for reject in [*rejects, *elsewhere]]
     settled = {*frame["row"], *(reject.row for reject in rejects)}
     waiting = [row for row in range(len(messages)) if row not in settled]
     return Mapped(frame, sorted(rejects, key=lambda reject: reject.row), waiting, unknown)
@@ -87,13 +83,15 @@ def map_readings(messages: Sequence[Message], writers: Mapping[int, Codec], miss
 
 def _problem(message: Message, name: str) -> tuple[Reason, str] | None:
     """Why a message is not even looked into."""
+    if len(message.topic) > TOPIC_CHARACTERS:
+        return Reason.UNMAPPED_TOPIC, f"MQTT topic of {len(message.topic)} characters, at most {TOPIC_CHARACTERS} are read"
     levels = message.topic.split("/")
     if len(levels) != 4 or not all(levels):
-        return Reason.UNMAPPED_TOPIC, f"MQTT topic {message.topic!r} is not factory/<plant>/<device>/<sensor>"
-    if len(message.payload) > MAX_PAYLOAD_BYTES:
-        return Reason.TOO_LARGE, f"{len(message.payload)} bytes, at most {MAX_PAYLOAD_BYTES} are read"
+        return Reason.UNMAPPED_TOPIC, f"MQTT topic {quoted(message.topic)} is not factory/<plant>/<device>/<sensor>"
+    if len(message.payload) > PAYLOAD_BYTES:
+        return Reason.TOO_LARGE, f"{len(message.payload)} bytes, at most {PAYLOAD_BYTES} are read"
     if not name:
-        return Reason.UNKNOWN_FORMAT, f"content type {message.content_type!r}; read are {', '.join(filter(None, FORMATS))}"
+        return Reason.UNKNOWN_FORMAT, f"content type {quoted(message.content_type)}; read are {', '.join(filter(None, FORMATS))}"
     return None
 
 
@@ -121,7 +119,7 @@ def _placed(readings: pl.DataFrame, messages: Sequence[Message]) -> tuple[pl.Dat
     if astray.any():
         said = (pl.format(f"{name} {{}}", pl.col(name)) for name in _LEVELS)
         for row, *names in placed.filter(astray).select("row", *said).iter_rows():
-            rejects.append(Reject(row, Reason.WRONG_TOPIC, f"{', '.join(filter(None, names))} on {messages[row].topic!r}"))
+            rejects.append(Reject(row, Reason.WRONG_TOPIC, f"{', '.join(filter(None, names))} on {quoted(messages[row].topic)}"))
         placed = placed.filter(~astray)
     location = pl.when(pl.col("location") == "").then(_level("plant")).otherwise("location").alias("location")
     return placed.with_columns(location, *(pl.col(_level(name)).alias(name) for name in _LEVELS)).select(readings.columns), rejects

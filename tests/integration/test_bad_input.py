@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
-from agents.letters import MOST_KEY_BYTES, MOST_VALUE_BYTES
+from schemas.bounds import KEY_BYTES, PAYLOAD_BYTES
 from schemas.catalog import DEAD_LETTERS, READINGS
 from schemas.registry import Registry
 from schemas.rejects import Reason
@@ -159,8 +159,8 @@ def test_every_bad_record_becomes_a_dead_letter_and_the_good_ones_between_them_c
     found = letters(topics)
     assert {at: letter["reason"] for at, letter in found.items()} == {at: reason for at, (reason, _, _) in expected.items()}
     for at, (_, key, value) in expected.items():
-        assert found[at]["key"] == (key and key[:MOST_KEY_BYTES])
-        assert found[at]["value"] == (value and value[:MOST_VALUE_BYTES])
+        assert found[at]["key"] == (key and key[:KEY_BYTES])
+        assert found[at]["value"] == (value and value[:PAYLOAD_BYTES])
         assert found[at]["detail"]
     counts = actual(kafka, topics).counts[0]
     assert (counts["received"], counts["accepted"]) == (len(load), len(load) - len(bad))

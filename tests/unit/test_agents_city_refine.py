@@ -26,6 +26,7 @@ ENVELOPE = {
     "processing_time": NOW - 4,
     "data_type": "environment",
     "metadata": {"qos": 1, "priority": "NORMAL", "gateway_node": "gw-1"},
+    "defect": "",
     "offset": 0,
     "arrival": NOW,
 }
@@ -125,7 +126,15 @@ def test_the_density_of_traffic_is_flow_by_speed_and_unknown_where_it_stands():
         ({"smell": 4}, Reason.UNKNOWN_SENSOR, 'no sensor type is a member of {"smell":4}'),
         ({"pm25": None}, Reason.UNKNOWN_SENSOR, "no sensor type is a member of"),
         ({}, Reason.UNKNOWN_SENSOR, "no sensor type is a member of {}"),
-        (({"data_type": "raw"}, "00ff"), Reason.UNKNOWN_FORMAT, "could not decode"),
+        (({"data_type": "raw", "defect": "7 bytes"}, "00ff"), Reason.UNKNOWN_FORMAT, "the gateway could not decode the payload: 7 bytes"),
+        ({"noise": 50, "district": "x" * 201}, Reason.TOO_LARGE, "district is a text of 201 characters"),
+        ({"noise": 50, "district": "é" * 101}, Reason.TOO_LARGE, "at most 200 bytes are taken"),
+        (f'{{"on":true,"timestamp":{"[" * 60 + "]" * 60}}}', Reason.BAD_TIMESTAMP, "timestamp is a list of 1 item"),
+        (
+            f'{{"on":true,"timestamp":{"[" * 999 + "]" * 999}}}',
+            Reason.UNDECODABLE,
+            "nested more than 64 levels deep, at member 'timestamp'",
+        ),
     ],
 )
 @pytest.mark.parametrize("neighbours", [0, 2])

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from agents.factory.domain import FACTORY, RULES
 from agents.factory.sensors import SENSORS
 from agents.rules import evaluate
-from agents.sieve import AHEAD_MS, EARLIEST_MS, LONGEST_DEVICE_ID
+from agents.sieve import AHEAD_MS, EARLIEST_MS
+from schemas.bounds import DEVICE_ID_BYTES
 from schemas.rejects import Reason, Reject
 
 ARRIVAL = 1_760_000_000_000
@@ -48,8 +49,8 @@ def test_a_good_reading_keeps_its_columns_and_gets_its_subject_and_limits():
         ({"key": None}, Reason.WRONG_KEY, "device_id is plant-1.press-1"),
         ({"key": b"\xff\xfe"}, Reason.WRONG_KEY, "device_id is plant-1.press-1"),
         (named(""), Reason.BAD_DEVICE_ID, "device_id is of 0 bytes"),
-        (named("x" * (LONGEST_DEVICE_ID + 1)), Reason.BAD_DEVICE_ID, "device_id is of 201 bytes"),
-        (named("й" * (LONGEST_DEVICE_ID // 2 + 1)), Reason.BAD_DEVICE_ID, "device_id is of 202 bytes"),
+        (named("x" * (DEVICE_ID_BYTES + 1)), Reason.BAD_DEVICE_ID, "device_id is of 201 bytes"),
+        (named("й" * (DEVICE_ID_BYTES // 2 + 1)), Reason.BAD_DEVICE_ID, "device_id is of 202 bytes"),
         ({"sensor_type": "smell"}, Reason.UNKNOWN_SENSOR, "sensor_type is smell"),
         ({"sensor_type": ""}, Reason.UNKNOWN_SENSOR, "sensor_type is "),
         ({"sensor_type": "Temperature"}, Reason.UNKNOWN_SENSOR, "sensor_type is Temperature"),

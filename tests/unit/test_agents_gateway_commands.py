@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from agents.commands import command_id
 from agents.gateway.answers import answered, answering, is_answer, map_answers
 from agents.gateway.commands import Outcome, event, is_own, payload_of, slow_down_topic, topic_of
-from agents.gateway.readings import MAX_DETAIL, MAX_PAYLOAD_BYTES
+from schemas.bounds import ANSWER_LETTERS, PAYLOAD_BYTES
 from schemas.catalog import COMMAND_EVENTS
 from schemas.rejects import Reason
 from schemas.wire import decode, encode
@@ -50,7 +50,7 @@ def test_an_answer_is_a_row_of_the_audit_of_the_machine_whose_topic_it_came_by(o
     found, rejects = mapped(orjson.dumps({"command_id": ID, "ok": ok, "detail": "x" * 1000, "battery": 7}))
     assert rejects == []
     names = {name: COMMAND[name] for name in ("command_id", "tenant", "domain", "plant", "device_id")}
-    assert found.to_dicts() == [names | {"status": status, "detail": "x" * MAX_DETAIL, "at": NOW}]
+    assert found.to_dicts() == [names | {"status": status, "detail": "x" * ANSWER_LETTERS, "at": NOW}]
     assert decode(encode(COMMAND_EVENTS.codec, 7, found), COMMAND_EVENTS.codec, {7: COMMAND_EVENTS.codec}).frame.height == 1
 
 
@@ -70,7 +70,7 @@ def test_what_the_gateway_says_itself_has_the_same_columns():
         (orjson.dumps({"command_id": ID}), Reason.NULL_FIELD),
         (orjson.dumps({"command_id": ID, "ok": 1}), Reason.INCOMPATIBLE_SCHEMA),
         (orjson.dumps({"command_id": "7", "ok": True}), Reason.INCOMPATIBLE_SCHEMA),
-        (b" " * (MAX_PAYLOAD_BYTES + 1), Reason.TOO_LARGE),
+        (b" " * (PAYLOAD_BYTES + 1), Reason.TOO_LARGE),
     ],
 )
 def test_what_is_no_answer_is_a_reject_with_its_reason(payload, reason):

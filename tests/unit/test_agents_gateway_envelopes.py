@@ -9,9 +9,9 @@ from agents.gateway.fleet import Fleet
 from agents.gateway.mapping import DEFAULT, Routes, Row
 from agents.gateway.message import Post, Sender, Source
 from agents.gateway.place import ENVELOPE, Place
-from agents.gateway.readings import MAX_PAYLOAD_BYTES
 from agents.gateway.terms import Policy, Terms
 from schemas import wire
+from schemas.bounds import PAYLOAD_BYTES
 from schemas.codec import Codec
 from schemas.protobuf_schema import message_type
 from schemas.reference import read_record
@@ -57,6 +57,7 @@ def test_a_message_is_put_into_the_standard_envelope():
         "data": '{"on": true, "sequence": 7, "timestamp": 5}',
         "data_type": "lighting",
         "metadata": {"qos": 1, "priority": "NORMAL", "gateway_node": "gw-1"},
+        "defect": "",
     }
     assert made.headers == [[("device_id", b"l-1"), ("tenant_id", b"default"), ("priority", b"NORMAL")]]
     assert made.addresses[0].topic == "lighting.status.raw"
@@ -141,7 +142,7 @@ def test_a_message_of_less_quality_of_service_than_agreed_is_counted_and_taken()
 
 
 def test_what_is_too_large_or_of_no_device_is_a_reject_and_the_others_go_on():
-    messages = [Post("lights/l-1/status", b"x" * MAX_PAYLOAD_BYTES), Post("lights//status", b"{}"), Post("lights/l-1/status", b"{}")]
+    messages = [Post("lights/l-1/status", b"x" * PAYLOAD_BYTES), Post("lights//status", b"{}"), Post("lights/l-1/status", b"{}")]
     made = envelop([Delivery(messages, Source.HTTP, Sender(), 1)], place(), ID, 1)
     assert [(reject.row, reject.reason) for reject in made.rejects] == [(0, Reason.TOO_LARGE), (1, Reason.UNMAPPED_TOPIC)]
     assert made.rows == [2]

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.gateway.readings import FORMATS, MAX_PAYLOAD_BYTES, map_readings
+from agents.gateway.readings import FORMATS, map_readings
 from schemas import json_wire, protobuf_wire, wire
+from schemas.bounds import PAYLOAD_BYTES
 from schemas.catalog import READINGS
 from schemas.rejects import Reason
 
@@ -135,7 +136,7 @@ def test_topics_of_another_shape_are_rejected(topic):
 
 
 def test_a_payload_that_no_kafka_record_could_hold_is_rejected_unread():
-    assert reason_of(b"{" + b" " * MAX_PAYLOAD_BYTES) is Reason.TOO_LARGE
+    assert reason_of(b"{" + b" " * PAYLOAD_BYTES) is Reason.TOO_LARGE
 
 
 @pytest.mark.parametrize("content_type", [JSON, PROTOBUF, AVRO])
