@@ -13,6 +13,8 @@ from schemas.nodes import PRIMITIVES, Node, children, dtype, is_bytes, kind, log
 
 FRAME_BYTES: Final = 5
 """The Confluent frame: a zero byte and the schema id, big-endian."""
+GREATEST_SCHEMA_ID: Final = 2**31 - 1
+"""A registry's ids are positive Java ints; none need be asked for another."""
 FRAME_FIELDS: Final = ({"name": "frame_magic__", "type": "boolean"}, {"name": "frame_schema_id__", "type": "float"})
 """The frame put as Avro: a boolean is one byte, a float four. So whole batches are read and written framed, with nothing cut or glued."""
 

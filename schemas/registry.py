@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 
 from schemas.catalog import Contract
-from schemas.codec import Codec
+from schemas.codec import GREATEST_SCHEMA_ID, Codec
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,17 @@ COMPATIBILITY: Final = "BACKWARD"
 # error codes of the API, under HTTP 404
 NO_SUBJECT: Final = 40401
 NO_VERSION: Final = 40402
-NO_SCHEMA: Final = 40403
+
+_ASK_AGAIN: Final = frozenset(
+    {
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_EARLY,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    }
+)
+"""Client errors that are about who asks, or how often, and say nothing of what was asked for."""
 
 
 class RegistryDown(Exception):
@@ -118,19 +128,33 @@ class Registry:
         """The schema of an id; None if the registry says it has none. Raises RegistryDown: wait, and ask again."""
         if schema_id in self.known:
             return self.known[schema_id]
+        if not 0 < schema_id <= GREATEST_SCHEMA_ID:
+            return None
         try:
             answer = await self._asynchronous.get(f"{self.url}/schemas/ids/{schema_id}")
         except httpx.HTTPError as problem:
             raise RegistryDown(self._place, repr(problem)) from problem
-        if _error(answer) == NO_SCHEMA:
+        return self._told(schema_id, answer)
+
+    def writer_now(self, schema_id: int) -> Codec | None:
+        """As `writer`, for who has no event loop."""
+        if schema_id in self.known:
+            return self.known[schema_id]
+        if not 0 < schema_id <= GREATEST_SCHEMA_ID:
             return None
-        codec = Codec(self._body(answer, "schema")["schema"])
-        self._remember(schema_id, codec)
-        return codec
+        return self._told(schema_id, self._ask("GET", f"/schemas/ids/{schema_id}"))
 
     async def close(self) -> None:
         """Close the connections `writer` keeps."""
         await self._asynchronous.aclose()
+
+    def _told(self, schema_id: int, answer: httpx.Response) -> Codec | None:
+        """The schema in an answer; None for whatever else a registry says of an id: who sent it is not to make others wait for ever."""
+        if answer.is_client_error and answer.status_code not in _ASK_AGAIN:
+            return None
+        codec = Codec(self._body(answer, "schema")["schema"])
+        self._remember(schema_id, codec)
+        return codec
 
     def _hold_backward(self, subject: str) -> None:
         """Set the subject's compatibility unless somebody chose one."""

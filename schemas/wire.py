@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from schemas.bulk import read_block, write_block
-from schemas.codec import FRAME_BYTES, Codec
+from schemas.codec import FRAME_BYTES, GREATEST_SCHEMA_ID, Codec
 from schemas.evolution import Incompatible, project
 from schemas.poison import salvage
 from schemas.reference import resolve, write_records
@@ -26,8 +26,6 @@ FEW: Final = 8
 """Records written one by one: each takes 20 µs, a pass in bulk 400 µs however few they are."""
 _LONG_FRAME_BYTES: Final = 9
 """A zero byte and an id of eight bytes, as Apicurio's serializers write unless told otherwise."""
-GREATEST_SCHEMA_ID: Final = 2**31 - 1
-"""The registry's ids are positive Java ints; no registry need be asked for another."""
 
 
 @dataclass(frozen=True, slots=True)

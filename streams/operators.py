@@ -1,6 +1,7 @@
 """What operators say, for those who are not workers: what is in a topic of one partition, and more into it."""
 
 import getpass
+import logging
 import socket
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,12 +15,15 @@ from agents.limits import Limits, refused
 from agents.reading import Domain
 from schemas.catalog import SENSORS, Contract
 from schemas.registry import Registry
+from schemas.rejects import Reason
 from schemas.wire import decode, encode
 from streams.access import named
 from streams.clock import now_ms
 from streams.producer import deliver
 from streams.reader import TopicReader
 from streams.settings import Settings, settings
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS: Final = 10
 
@@ -40,10 +44,16 @@ def latest(contract: Contract) -> pl.DataFrame:
 def records(contract: Contract) -> pl.DataFrame:
     """Every record that is there, in the order they were applied in. Raises KafkaException, RegistryDown."""
     registry = Registry(settings().registry, settings().data / "schemas")
-    writers = {registry.register(contract): contract.codec}
+    registry.register(contract)
     with closing(TopicReader(contract)) as topic:
         values = [value for partition in topic.spans for batch in topic.batches(partition) for value in batch.values]
-    return decode(values, contract.codec, writers).frame.drop("row")
+    missing: set[int] = set()
+    while (decoded := decode(values, contract.codec, registry.known, missing)).unknown:
+        missing |= {schema_id for schema_id in decoded.unknown if registry.writer_now(schema_id) is None}
+    for reject in decoded.rejects:
+        if reject.reason is not Reason.TOMBSTONE:
+            logger.warning("record_unfit topic=%s reason=%s %s", contract.topic, reject.reason, reject.detail)
+    return decoded.frame.drop("row")
 
 
 def with_sensor_types(domain: Domain) -> Domain:

@@ -143,6 +143,18 @@ class Target(NamedTuple):
     """Whether the MQTT topic says that the payload is Sparkplug B."""
 
 
+class _Parsed(NamedTuple):
+    """A row, and what is parsed of it, once for all topics it matches: a schema takes 13 KiB and 170 µs."""
+
+    row: Row
+    layout: Layout | None
+    record: Codec | None
+
+    @classmethod
+    def of(cls, row: Row) -> "_Parsed":
+        return cls(row, Layout(row.layout) if row.layout else None, Codec(row.record) if row.record else None)
+
+
 class Routes:
     """The rows in force."""
 
@@ -152,7 +164,7 @@ class Routes:
         self._matcher = MQTTMatcher()  # type: ignore[no-untyped-call]
         for row in self.rows.values():
             if not row.retired:
-                self._matcher[row.pattern] = row
+                self._matcher[row.pattern] = _Parsed.of(row)
         self._prefixes: set[str] = set()
 
     def target(self, topic: str) -> Target:
@@ -161,7 +173,7 @@ class Routes:
             raise Unfit("topic", f"{quoted(topic)} is no text")
         if len(topic) > TOPIC_CHARACTERS:
             raise Unfit("topic", f"{quoted(topic)} is longer than {TOPIC_CHARACTERS} characters")
-        rows: list[Row] = sorted(self._matcher.iter_match(topic), key=_precision)  # type: ignore[no-untyped-call]
+        rows: list[_Parsed] = sorted(self._matcher.iter_match(topic), key=_precision)  # type: ignore[no-untyped-call]
         target = _by_row(rows[0], topic) if rows else self._by_prefix(topic)
         if not 1 <= len(target.device_id.encode()) <= DEVICE_ID_BYTES:
             raise Unfit("device", f"{quoted(topic)} names a device of {len(target.device_id.encode())} bytes, not 1 to {DEVICE_ID_BYTES}")
@@ -187,19 +199,18 @@ def _is_text(topic: str) -> bool:
     return True
 
 
-def _precision(row: Row) -> list[int]:
-    return [{"+": 1, "#": 2}.get(level, 0) for level in row.pattern.split("/")]
+def _precision(parsed: _Parsed) -> list[int]:
+    return [{"+": 1, "#": 2}.get(level, 0) for level in parsed.row.pattern.split("/")]
 
 
-def _by_row(row: Row, topic: str) -> Target:
+def _by_row(parsed: _Parsed, topic: str) -> Target:
+    row, layout, record = parsed
     found = _wild(row.pattern.split("/"), topic.split("/"))
 
     def filled(template: str) -> str:
         return _PLACE.sub(lambda place: found[int(place[1]) - 1], template)
 
     kafka = _ILLEGAL.sub("-", filled(row.topic))
-    layout = Layout(row.layout) if row.layout else None
-    record = Codec(row.record) if row.record else None
     named = topic.startswith(f"{NAMESPACE}/")
     return Target(kafka, filled(row.device), filled(row.tenant), row.data_type, row.priority, layout, record, row.pattern, row.qos, named)
 

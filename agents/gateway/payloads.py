@@ -11,11 +11,10 @@ from agents.gateway.readings import FORMATS
 from agents.gateway.sparkplug import Sparkplug
 from schemas import json_text
 from schemas.bounds import TEXT_BYTES
-from schemas.codec import FRAME_BYTES, Codec
+from schemas.codec import FRAME_BYTES, GREATEST_SCHEMA_ID, Codec
 from schemas.protobuf_schema import message_type
 from schemas.quoting import brief, quoted
 from schemas.reference import read_record
-from schemas.wire import GREATEST_SCHEMA_ID
 
 
 class Content(NamedTuple):

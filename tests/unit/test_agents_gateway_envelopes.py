@@ -8,6 +8,7 @@ from agents.gateway.envelopes import Delivery, envelop
 from agents.gateway.fleet import Fleet
 from agents.gateway.mapping import DEFAULT, Routes, Row
 from agents.gateway.message import Post, Sender, Source
+from agents.gateway.payloads import awaited
 from agents.gateway.place import ENVELOPE, Place
 from agents.gateway.terms import Policy, Terms
 from schemas import wire
@@ -223,3 +224,8 @@ def test_every_message_is_a_row_a_reject_or_coalesced():
     rejected = [reject.row for reject in made.rejects]
     assert sorted([*rejected, *made.rows, *made.coalesced]) == [*range(len(posts))]
     assert [row["device_id"] for row in written(made)] == ["d"]
+
+
+@pytest.mark.parametrize("frame", ["0000000000", "0080000000", "00ffffffff"])
+def test_no_registry_is_waited_for_about_an_id_that_none_can_have(frame):
+    assert awaited(Post("t", bytes.fromhex(frame + "01"), content_type="application/avro"), {}, frozenset()) is None

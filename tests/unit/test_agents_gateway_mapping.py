@@ -96,3 +96,13 @@ def test_a_message_without_the_name_of_a_device_has_no_place(topic):
 def test_a_row_that_cannot_be_is_refused(wrong):
     with pytest.raises(ValidationError):
         Row.model_validate({"pattern": "a/+/b", "topic": "t", "data_type": "d"} | wrong)
+
+
+def test_what_a_row_says_of_payloads_is_parsed_once_for_all_topics_it_matches():
+    text = '{"type": "record", "name": "Lamp", "fields": [{"name": "on", "type": "boolean", "field_number": 1}]}'
+    lamps = Row(pattern="lamps/+/state", topic="t", data_type="x", record=text)
+    routes = Routes([lamps, Row(pattern="m/+", topic="t", data_type="x", layout="level:u1")])
+    for pattern, name in (("lamps/{}/state", "record"), ("m/{}", "layout")):
+        found = [getattr(routes.target(pattern.format(number)), name) for number in range(100)]
+        assert found[0] is not None
+        assert all(each is found[0] for each in found)

@@ -5,6 +5,7 @@ import pytest
 
 from schemas.catalog import READINGS
 from schemas.registry import Registry, RegistryDown
+from tests.fakes.registry import registry
 
 NOWHERE = "http://127.0.0.1:1/apis/ccompat/v7"
 
@@ -21,19 +22,19 @@ def test_check_and_register_raise_while_the_registry_is_down(tmp_path, act):
 
 
 def test_a_damaged_file_in_the_cache_is_no_schema(tmp_path):
-    registry = Registry(NOWHERE, tmp_path)
+    known = Registry(NOWHERE, tmp_path)
     (folder,) = tmp_path.iterdir()
     (folder / "7.avsc").write_text(READINGS.codec.text[:-5])
     (folder / "8.avsc").write_text(READINGS.codec.text)
-    assert registry.known.keys() == set()
+    assert known.known.keys() == set()
     assert Registry(NOWHERE, tmp_path).known.keys() == {8}
 
 
 def test_a_disk_that_takes_no_schema_does_not_keep_it_from_those_who_read(tmp_path):
-    registry = Registry(NOWHERE, tmp_path / "cache")
+    known = Registry(NOWHERE, tmp_path / "cache")
     shutil.rmtree(tmp_path / "cache")
-    registry._remember(7, READINGS.codec)
-    assert asyncio.run(registry.writer(7)) is READINGS.codec
+    known._remember(7, READINGS.codec)
+    assert asyncio.run(known.writer(7)) is READINGS.codec
 
 
 def test_each_registry_has_a_cache_of_its_own(tmp_path):
@@ -49,3 +50,42 @@ def test_a_password_is_neither_printed_nor_written_to_disk(tmp_path):
         asyncio.run(Registry("http://me:secret@127.0.0.1:1/apis", tmp_path).writer(7))
     assert "secret" not in str(down.value)
     assert not any("secret" in folder.name for folder in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (404, '{"error_code": 40403}'),
+        (404, '{"error_code": 0}'),  # Apicurio, of an id that is no int
+        (404, "<html>no such page</html>"),
+        (400, "[]"),
+        (403, '{"error_code": 40301}'),
+        (410, ""),
+        (422, '{"error_code": 42201}'),
+    ],
+)
+@pytest.mark.parametrize("ask", ["writer", "writer_now"])
+def test_whatever_a_registry_says_of_an_id_but_its_schema_no_record_waits_for_it(tmp_path, answer, ask):
+    with registry() as fake:
+        fake.answers["/schemas/ids/7"] = answer
+        assert told(ask, Registry(fake.url, tmp_path), 7) is None
+
+
+@pytest.mark.parametrize("status", [401, 407, 408, 425, 429, 500, 502, 503])
+@pytest.mark.parametrize("ask", ["writer", "writer_now"])
+def test_what_is_said_of_who_asks_or_of_the_registry_rejects_no_record(tmp_path, status, ask):
+    with registry() as fake:
+        fake.answers["/schemas/ids/7"] = (status, "{}")
+        with pytest.raises(RegistryDown):
+            told(ask, Registry(fake.url, tmp_path), 7)
+
+
+@pytest.mark.parametrize("schema_id", [0, 2**31, 2**32 - 1])
+@pytest.mark.parametrize("ask", ["writer", "writer_now"])
+def test_no_registry_is_asked_for_an_id_that_none_can_have(tmp_path, schema_id, ask):
+    assert told(ask, Registry(NOWHERE, tmp_path), schema_id) is None
+
+
+def told(ask, asked, schema_id):
+    found = getattr(asked, ask)(schema_id)
+    return asyncio.run(found) if ask == "writer" else found
