@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, cast
@@ -9,6 +10,7 @@ from typing import Any, Final, cast
 import faust
 import polars as pl
 from confluent_kafka import KafkaException
+from faust.exceptions import AlreadyConfiguredWarning
 from faust.types import AppT, TopicT
 from faust.types.tuples import Message
 from mode import Service
@@ -27,7 +29,7 @@ from streams.lag import Waits
 from streams.logs import quieten
 from streams.membership import Assignor, address
 from streams.producer import Producer
-from streams.settings import settings
+from streams.settings import POLARS_THREADS, settings
 from streams.watchdog import Watchdog
 from streams.writers import Writers
 
@@ -113,7 +115,8 @@ class App(faust.App):
 
     async def on_first_start(self) -> None:
         """Faust's hook before anything starts."""
-        self.conf.canonical_url = address(self.conf)
+        with warnings.catch_warnings(action="ignore", category=AlreadyConfiguredWarning):  # the command has set it from --web-port
+            self.conf.canonical_url = address(self.conf)
         await super().on_first_start()
 
     async def on_started(self) -> None:
@@ -151,6 +154,7 @@ class App(faust.App):
     def _prepare(self, *_: object, **__: object) -> None:
         """Before the worker starts: topics as the catalogue says, and schemas in the registry. Raises NotReady."""
         quieten()
+        require_polars_threads()
         if not web.is_loopback(settings().web_bind) and not settings().web_token.get_secret_value():
             raise NotReady(f"HEADRACE_WEB_BIND is {settings().web_bind}, which others can reach: set HEADRACE_WEB_TOKEN to a secret, too.")
         changelogs = {f"{self.conf.id}-{table.name}-changelog": cast(int, table.partitions) for table in self.tables.values()}
@@ -174,6 +178,15 @@ class _AsTheyAre(faust.Schema[Any, Any]):
 
     def loads_value(self, app: AppT, message: Message, **_: Any) -> Any:  # noqa: ANN401
         return message.value
+
+
+def require_polars_threads() -> None:
+    """NotReady where a module loaded Polars before this package could say how many threads it is to take."""
+    if (threads := pl.thread_pool_size()) != int(POLARS_THREADS):
+        raise NotReady(
+            f"Polars was loaded with {threads} threads instead of {POLARS_THREADS}: "
+            f"import streams before anything that loads Polars, or set POLARS_MAX_THREADS={POLARS_THREADS}."
+        )
 
 
 def require_topics(servers: str, wanted: Mapping[str, int]) -> str:

@@ -10,7 +10,8 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # A worker is scaled by processes. On columns of one batch Polars' own threads cost a tenth more CPU and gain no time (measured, two cores).
-os.environ.setdefault("POLARS_MAX_THREADS", "1")
+POLARS_THREADS: Final = os.environ.setdefault("POLARS_MAX_THREADS", "1")
+"""How many threads Polars is to take; it reads the variable once, when it is loaded."""
 
 ADDRESS: Final = r"^(\S+:\d{1,5})?$"
 TENANT: Final = re.compile("[a-z0-9][a-z0-9-]*")

@@ -111,6 +111,12 @@ class Consumer(driver.Consumer):
                 return {}
         return await super()._getmany(active_partitions, timeout)
 
+    async def verify_all_partitions_active(self) -> None:
+        """Nothing to do: the watchdog judges who gets no further, by what Kafka confirmed. Faust's check knows only its own commits."""
+
+    def verify_recovery_event_path(self, now: float, tp: TP) -> None:
+        """Nothing to do: the watchdog judges recoveries, too."""
+
     async def on_task_error(self, exc: BaseException) -> None:
         """Stop the worker when an agent raised: Faust would start it again behind the batch it failed on."""
         await self.app.crash(exc)
