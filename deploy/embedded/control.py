@@ -11,8 +11,9 @@ import psutil
 
 from deploy.embedded import preflight, processes
 from deploy.embedded.errors import StackError
-from deploy.embedded.service import START_SECONDS, STOP_SECONDS
+from deploy.embedded.service import START_SECONDS, STOP_SECONDS, WORK_SECONDS
 from deploy.embedded.stack import LocalStack
+from deploy.patience import Patience
 from streams.settings import Settings
 
 SUPERVISOR: Final = "supervisor"
@@ -59,12 +60,12 @@ def _follow(process: "subprocess.Popen[str]", report: Callable[[str], None]) -> 
 
 def await_ready(settings: Settings) -> None:
     """Return when the stack that somebody else started answers."""
-    give_up = time.monotonic() + START_SECONDS
+    patience = Patience(START_SECONDS)
     waiting = list(LocalStack(settings).services)
     while waiting := [service for service in waiting if not service.answers()]:
         if supervisor(settings) is None:
             raise StackError("The stack was stopped while it started.")
-        if time.monotonic() > give_up:
+        if not patience.lasts(sum(map(processes.worked, processes.find(settings.data).values())) // WORK_SECONDS):
             raise StackError(
                 f"The stack runs, but {waiting[0].name} does not answer on {waiting[0].host}:{waiting[0].port}: see {waiting[0].log}. "
                 "If it was started with other settings, `headrace down` first."

@@ -53,6 +53,11 @@ class JavaService(Service):
         self._recording.unlink(missing_ok=True)
         return [str(JAVA), *LENIENT, f"-XX:AOTCacheOutput={self._recording}", *self.options()]
 
+    @property
+    def records(self) -> bool:
+        """Whether the running JVM records a cache."""
+        return self.running and not self.cache.exists() and os.access(self.cache.parent, os.W_OK)
+
     def stopped(self) -> None:
         """Keep what was recorded, unless the JVM was killed over it."""
         if self.process is None or not self._recording.exists():

@@ -38,6 +38,15 @@ def _marked() -> Iterator[tuple[psutil.Process, dict[str, str]]]:
             yield process, environment
 
 
+def worked(process: psutil.Process) -> float:
+    """Seconds a process has computed, or waited for its disk: what starts on a busy machine does one or the other."""
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0
+    return float(times.user + times.system + getattr(times, "iowait", 0.0))
+
+
 def stop(processes: Sequence[psutil.Process], patience: float) -> None:
     """SIGTERM to all, then SIGKILL to those that still run after `patience` seconds."""
     for process in processes:

@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -15,12 +15,15 @@ import psutil
 
 from deploy.embedded import processes
 from deploy.embedded.errors import StackError
+from deploy.patience import Patience
 from streams.settings import Settings
 
 LOG_BYTES: Final = 16 * 1024 * 1024  # of one log file; the one before is kept as <service>.log.1
 TAIL_LINES: Final = 12
 STOP_SECONDS: Final = 30.0
-START_SECONDS: Final = 180.0  # Kafka checks every open segment after a crash; a busy machine takes a minute to start all
+START_SECONDS: Final = 180.0  # without work: Kafka checks every open segment after a crash, on a busy machine for minutes
+WORK_SECONDS: Final = 5.0  # of the processor or the disk in that time: an idle server takes less
+SAY_SECONDS: Final = 10.0
 # It trusts nobody: to read the authorities' certificates takes 40 ms of the processor.
 LOCAL: Final = httpx.Client(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), limits=httpx.Limits(max_keepalive_connections=0))
 """Asks servers of this machine, over http."""
@@ -57,6 +60,11 @@ class Service(ABC):
         return 0
 
     @property
+    def records(self) -> bool:
+        """Whether its stop takes longer, as it keeps what makes the next start faster."""
+        return False
+
+    @property
     def running(self) -> bool:
         """Whether the process that we started lives."""
         return self.process is not None and self.process.poll() is None
@@ -75,14 +83,18 @@ class Service(ABC):
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, env=environment, start_new_session=True
             )
 
-    def wait(self, seconds: float = START_SECONDS) -> None:
-        """Return when it answers; StackError if it stopped or stays silent."""
-        give_up = time.monotonic() + seconds
+    def wait(self, report: Callable[[str], None] = lambda _: None) -> None:
+        """Return when it answers; StackError if it stopped, or neither answers nor works for START_SECONDS."""
+        patience, began, said = Patience(START_SECONDS), time.monotonic(), SAY_SECONDS
         while not self.answers():
             if not self.running:
                 raise StackError(self.ended())
-            if time.monotonic() > give_up:
+            seconds = time.monotonic() - began
+            if not patience.lasts(self.process and processes.worked(self.process) // WORK_SECONDS):
                 raise StackError(f"{self.name} does not answer on {self.host}:{self.port} after {seconds:.0f} s. {self.tail()}")
+            if seconds > said:
+                said += SAY_SECONDS
+                report(f"waiting for {self.name}, for {seconds:.0f} s so far; its log is {self.log}")
             time.sleep(0.1)
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:

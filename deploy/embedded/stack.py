@@ -90,7 +90,7 @@ class LocalStack:
             service.start()
         for service in self.services:
             self._report(f"waiting for {service.name}")
-            service.wait()
+            service.wait(self._report)
         try:
             self._provision()
         except (TopicMismatchError, KafkaException, Refused, RegistryDown, SchemaRefused) as error:
@@ -107,6 +107,8 @@ class LocalStack:
                 client.register(contract)
 
     def _stop(self) -> None:
+        if any(service.records for service in self.services):
+            self._report("Java's caches are recorded, once: later starts take half the time; this stop takes up to half a minute")
         ours = [service.process for service in self.services if service.process is not None]
         try:
             processes.stop(ours, STOP_SECONDS)

@@ -15,6 +15,7 @@ from deploy.simulate.delivery import Sink
 from deploy.simulate.faults import Faults
 from deploy.simulate.fleet import Wear, fleet
 from deploy.simulate.run import Plan, run
+from deploy.simulate.sent import Sent
 from deploy.simulate.signals import Signals
 from deploy.simulate.truth import Truth
 from schemas.catalog import READINGS
@@ -57,6 +58,10 @@ def factory(
         str, typer.Option("--format", help="What devices write over MQTT: json, protobuf or avro; several (json,avro) by device in turn.")
     ] = "json",
     truth: Annotated[Path | None, typer.Option(help="File for what is due: counts by kind and alerts, as JSON lines.")] = None,
+    sent: Annotated[
+        Path | None, typer.Option(help="Parquet file for what was sent: device_id, sensor_type, sequence, timestamp, fault, acknowledged.")
+    ] = None,
+    status: Annotated[Path | None, typer.Option(help="JSON file that says each second how the run stands.")] = None,
 ) -> None:
     """Five plants of machines that drift, wear out and are repaired."""
     if seconds is not None and count is not None:
@@ -69,15 +74,22 @@ def factory(
     if unknown := set(written) - mqtt_sink.CONTENT_TYPES.keys():
         raise typer.BadParameter(f"no format {', '.join(sorted(unknown))}; there are {', '.join(mqtt_sink.CONTENT_TYPES)}")
     channels = fleet(devices, seed, Wear(shortest=60 * wear[0], longest=60 * wear[1]), written)
-    known = Truth(channels, {To.MQTT: mqtt_sink.REJECTED, To.KAFKA: {"avro": kafka_sink.REJECTED}}[to])
+    log = None if sent is None else Sent(channels)
+    known = Truth(channels, {To.MQTT: mqtt_sink.REJECTED, To.KAFKA: {"avro": kafka_sink.REJECTED}}[to], log)
+    unacknowledged: list[int] = []
     console = Console(stderr=True)
+    problem: Exception | None = None
     try:
-        asyncio.run(_factory(channels, seed, rate or channels.height, seconds, count, mix, to, known, console))
+        asyncio.run(_factory(channels, seed, rate or channels.height, seconds, count, mix, to, known, console, unacknowledged, status))
     except (mqtt_sink.NoBroker, RegistryDown) as error:
-        console.print(str(error), style="red", soft_wrap=True)
-        raise typer.Exit(1) from error
+        problem = error
     if truth is not None:
         known.write(truth)
+    if sent is not None and log is not None:
+        log.write(sent, unacknowledged)
+    if problem is not None:
+        console.print(str(problem), style="red", soft_wrap=True)
+        raise typer.Exit(1) from problem
 
 
 async def _factory(
@@ -90,11 +102,16 @@ async def _factory(
     to: To,
     known: Truth,
     console: Console,
+    unacknowledged: list[int],
+    status: Path | None,
 ) -> None:
     sink: Sink = await {To.MQTT: _mqtt, To.KAFKA: _kafka}[to](channels)
     plan = Plan.of(channels.height, rate, seconds, count, now_ms())
     signals = Signals(channels, seed, plan.start_ms, plan.period_ms)
-    await run(plan, signals, mix, sink, known, console)
+    try:
+        await run(plan, signals, mix, sink, known, console, status)
+    finally:
+        unacknowledged += sink.unacknowledged()
 
 
 async def _mqtt(channels: pl.DataFrame) -> Sink:

@@ -15,14 +15,25 @@ from deploy.simulate.truth import Truth
 STEP_SECONDS = 0.02
 
 
-class Sink(Protocol):
+class Taker(Protocol):
     """Where records go."""
 
     async def send(self, records: pl.DataFrame) -> None:
         """Take records (`channel`, `timestamp`, `value`, `sent_at`, `fault`), in order; waits while too many are on their way."""
 
+
+class Sink(Taker, Protocol):
+    """The same, which says what became of them."""
+
+    @property
+    def pending(self) -> int:
+        """Records nobody has acknowledged."""
+
     async def close(self) -> None:
-        """Wait until all have arrived."""
+        """Wait until all have arrived, as long as some do."""
+
+    def unacknowledged(self) -> list[int]:
+        """The records that nobody has acknowledged, counted from 0 in the order they were sent."""
 
 
 def deliveries(
@@ -44,7 +55,7 @@ def deliveries(
     yield held.sort("sent_at", maintain_order=True)
 
 
-async def pace(sink: Sink, records: pl.DataFrame, stop: asyncio.Event) -> float:
+async def pace(sink: Taker, records: pl.DataFrame, stop: asyncio.Event) -> float:
     """Send each record when it is due by the clock, on `stop` all at once; returns by how many seconds the worst was late."""
     due_at = records["sent_at"]
     sent = 0

@@ -66,6 +66,15 @@ class KafkaSink:
                 values[row] = _SPOIL[fault](values[row] or b"")
         await self._producer.send_batch(named(READINGS.topic), keys, values, timestamps=records["sent_at"].to_list())
 
+    @property
+    def pending(self) -> int:
+        """Unknown before the end: librdkafka has them."""
+        return 0
+
+    def unacknowledged(self) -> list[int]:
+        """None: `close` raises DeliveryFailed instead."""
+        return []
+
     async def close(self) -> None:
         """Wait for Kafka; raises DeliveryFailed."""
         await self._producer.flush()

@@ -5,9 +5,12 @@ Simulated machines acknowledge commands and go on: what they measure is settled 
 
 import asyncio
 import logging
+import socket
+from collections import deque
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Final
+from urllib.parse import urlsplit
 
 import orjson
 import polars as pl
@@ -17,6 +20,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from deploy.patience import POLL_SECONDS, Patience
 from deploy.simulate.records import render
 from schemas import json_wire, protobuf_wire, wire
 from schemas.catalog import READINGS
@@ -27,8 +31,8 @@ logger = logging.getLogger(__name__)
 
 ON_THEIR_WAY: Final = 10_000  # unacknowledged messages in memory before a send waits
 INFLIGHT: Final = 2000  # of them sent to the broker; paho's default of 20 is a round trip for every 20 messages
-CONNECT_SECONDS: Final = 5
-PATIENCE_SECONDS: Final = 30
+CONNECT_SECONDS: Final = 5  # to a broker that does not listen
+PATIENCE_SECONDS: Final = 180  # with one that listens and says nothing: a busy machine
 _NO_SUBSCRIBER: Final = 16  # MQTT 5, table 3-4
 
 CONTENT_TYPES: Final[Mapping[str, str]] = {
@@ -82,6 +86,10 @@ class MqttSink:
         self._properties = {name: _content_type(of) for name, of in CONTENT_TYPES.items()}
         self._sent = self._arrived = self._unheard = 0
         self._answers: set[int] = set()
+        self._numbers: dict[int, int] = {}
+        """Of the records on their way, by packet identifier."""
+        self._settled: deque[int] = deque()
+        """Packet identifiers that were acknowledged and are still among the numbers."""
         self._connected = asyncio.Event()
         self._fewer = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -90,12 +98,13 @@ class MqttSink:
         """Connect; raises NoBroker."""
         self._client = version_probe(self._dial)
         connect(self._client, self._url)
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await self._connected.wait()
-        except TimeoutError as error:
-            self._client.loop_stop()
-            raise NoBroker(f"no MQTT broker answers at {self._url}: start the local stack with `headrace up`") from error
+        silence, deaf = Patience(PATIENCE_SECONDS), Patience(CONNECT_SECONDS)
+        while not self._connected.is_set():
+            # refused at once by a port where nobody listens, and later by a busy broker
+            if not silence.lasts(None) or not (deaf.lasts(None) or await asyncio.to_thread(self._listens)):
+                self._client.loop_stop()
+                raise NoBroker(f"no MQTT broker answers at {self._url}: start the local stack with `headrace up`")
+            await asyncio.sleep(POLL_SECONDS)
         if self._client.protocol != MQTTv5 and set(self._fleet["format"]) != {"json"}:
             raise NoBroker(f"the MQTT broker at {self._url} speaks 3.1.1, which has no content types: simulate --format json")
 
@@ -108,7 +117,8 @@ class MqttSink:
         for row, (topic, name, fault) in enumerate(zip(topics, formats, records["fault"], strict=True)):
             payload = _SPOIL[fault](payloads[row]) if fault in _SPOIL else payloads[row]
             await self._at_most(ON_THEIR_WAY)
-            self._client.publish(topic, payload, qos=1, properties=self._properties[name])
+            self._forget()
+            self._numbers[self._client.publish(topic, payload, qos=1, properties=self._properties[name]).mid] = self._sent
             self._sent += 1
 
     def _payloads(self, formats: pl.Series, readings: pl.DataFrame) -> dict[int, bytes]:
@@ -129,17 +139,37 @@ class MqttSink:
 
     async def close(self) -> None:
         """Wait for the broker's acknowledgements; raises NoBroker if none comes for PATIENCE_SECONDS."""
-        while missing := self._sent - self._arrived:
-            try:
-                # a busy broker takes minutes for ten thousand
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    await self._at_most(max(0, missing - 100))
-            except TimeoutError as error:
-                raise NoBroker(f"the MQTT broker at {self._url} has not acknowledged {missing:,} messages") from error
+        missing = await Patience(PATIENCE_SECONDS).run_down(lambda: self.pending)
         self._client.disconnect()
         await asyncio.to_thread(self._client.loop_stop)
+        if missing:
+            raise NoBroker(f"the MQTT broker at {self._url} has not acknowledged {missing:,} messages")
         if self._unheard:
             logger.warning("no one subscribed messages=%d hint='start the gateway first'", self._unheard)
+
+    @property
+    def pending(self) -> int:
+        """Messages the broker has yet to acknowledge."""
+        return self._sent - self._arrived
+
+    def unacknowledged(self) -> list[int]:
+        """The messages the broker has not acknowledged, counted from 0 in the order they were sent."""
+        self._forget()
+        return sorted(self._numbers.values())
+
+    def _forget(self) -> None:
+        """Packet identifiers are used again: those acknowledged are free before the next is taken."""
+        while self._settled:
+            self._numbers.pop(self._settled.popleft(), None)
+
+    def _listens(self) -> bool:
+        address = urlsplit(self._url)
+        try:
+            port = address.port or (8883 if address.scheme == "mqtts" else 1883)
+            socket.create_connection((address.hostname or "", port), timeout=CONNECT_SECONDS).close()
+        except OSError:
+            return False
+        return True
 
     async def _at_most(self, messages: int) -> None:
         """Wait until so few are unacknowledged."""
@@ -171,6 +201,7 @@ class MqttSink:
         if mid in self._answers:
             self._answers.remove(mid)
             return
+        self._settled.append(mid)
         self._arrived += 1
         self._unheard += reason.value == _NO_SUBSCRIBER
         if self._arrived % 100 == 0 or self._arrived == self._sent:

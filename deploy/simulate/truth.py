@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 import polars as pl
 
+from deploy.simulate.sent import Sent
 from schemas.rejects import Reason
 
 CLEARED_UNDER: Final = 0.95  # of critical
@@ -17,9 +18,10 @@ COOLDOWN_MS: Final = 300_000
 class Truth:
     """Follows the readings as measured, in order of time, by the alert semantics in their plainest form."""
 
-    def __init__(self, fleet: pl.DataFrame, rejected: Mapping[str, Mapping[str, Reason]]) -> None:
-        """`rejected`: by format, the reason each kind of garbage is rejected for; the kinds are the same in each."""
+    def __init__(self, fleet: pl.DataFrame, rejected: Mapping[str, Mapping[str, Reason]], log: Sent | None = None) -> None:
+        """`rejected`: by format, the reason each kind of garbage is rejected for; the kinds are the same in each. `log` takes all."""
         self._fleet = fleet
+        self._log = log
         self._rejected = rejected
         self.garbage: tuple[str, ...] = tuple(next(iter(rejected.values()), ()))
         """Kinds of records nobody can use."""
@@ -46,6 +48,8 @@ class Truth:
 
     def delivered(self, records: pl.DataFrame) -> None:
         """Records as sent, counted by their `fault`."""
+        if self._log is not None:
+            self._log.add(records)
         formats = self._fleet["format"][records["channel"]]
         for name, fault, count in records.group_by(formats, pl.col("fault").fill_null("sound")).len().iter_rows():
             self.sent[fault] += count

@@ -3,12 +3,12 @@
 import asyncio
 import ssl
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Final
 
 import polars as pl
 
 from agents.gateway.message import Source
+from deploy.patience import Patience
 from deploy.simulate.city.coap_lane import CoapLane
 from deploy.simulate.city.fleet import MOST_CONNECTED
 from deploy.simulate.city.http_lane import HUBS, HttpLane
@@ -77,10 +77,7 @@ class Air:
 
     async def finish(self, seconds: float) -> None:
         """Wait for the answers that are still to come until none comes for so long, and hang up."""
-        with suppress(TimeoutError):
-            while self.pending:
-                async with asyncio.timeout(seconds):
-                    await self._pending.at_most(self.pending - 1)
+        await Patience(seconds).run_down(lambda: self.pending)
         await self.close()
 
     async def close(self) -> None:

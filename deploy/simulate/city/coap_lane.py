@@ -9,7 +9,7 @@ from aiocoap.numbers.codes import SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS, UNAUTH
 
 from agents.gateway.message import Verdict
 from deploy.simulate.city.http_lane import LOCKED
-from deploy.simulate.city.lanes import Lane, Lost
+from deploy.simulate.city.lanes import Deaf, Lane, Lost
 from deploy.simulate.city.outgoing import Outgoing, Unreachable
 
 _JSON: Final = aiocoap.ContentFormat.by_media_type("application/json")
@@ -45,6 +45,10 @@ class CoapLane(Lane):
             self._context = await aiocoap.Context.create_client_context(transports=["udp6"])
         try:
             return await self._context.request(request).response
+        except aiocoap.error.TimeoutError as error:
+            raise Lost from error
+        except aiocoap.error.NetworkError as error:
+            raise Deaf from error
         except aiocoap.error.Error as error:
             raise Lost from error
 

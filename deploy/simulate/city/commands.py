@@ -39,11 +39,17 @@ def city(
     tenant: Annotated[
         str, typer.Option(help="What device ids begin with, and whose they are where the gateway knows such a tenant.", metavar="NAME")
     ] = "city",
-    token: Annotated[str, typer.Option(help="What devices prove themselves by, but over MQTT; `headrace device token` makes one.")] = "",
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar="HEADRACE_SIMULATE_TOKEN", help="What devices prove themselves by, but over MQTT; `headrace device token` makes one."
+        ),
+    ] = "",
     connections: Annotated[int, typer.Option(min=1, help="Over MQTT: so many connections, which the devices share.")] = 20,
     truth: Annotated[
         Path | None, typer.Option(help="Parquet file for what was sent: device_id, kind, protocol, topic, sequence, acknowledged.")
     ] = None,
+    status: Annotated[Path | None, typer.Option(help="JSON file that says each second how the run stands.")] = None,
 ) -> None:
     """A city's devices, each with a protocol of its own and numbered messages.
 
@@ -78,7 +84,7 @@ def city(
                 await air.open()
                 plan = Plan.of(devices, rate or devices / 10, seconds, None, now_ms())
                 signals = Signals(channels, seed, plan.start_ms, plan.period_ms, int(disorder_seconds * 1000))
-                await run(plan, signals, Mix(duplicates, garbage), Storms(storm), air, known, console)
+                await run(plan, signals, Mix(duplicates, garbage), Storms(storm), air, known, console, status)
             finally:
                 await air.close()
 

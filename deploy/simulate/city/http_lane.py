@@ -10,7 +10,7 @@ import aiohttp
 import orjson
 
 from agents.gateway.message import Verdict
-from deploy.simulate.city.lanes import Lane, Lost
+from deploy.simulate.city.lanes import Deaf, Lane, Lost
 from deploy.simulate.city.outgoing import Outgoing, Unreachable
 
 HUBS: Final = 8
@@ -51,6 +51,8 @@ class HttpLane(Lane):
                     raise Unreachable(f"{self._url} answers {answer.status}: {await answer.text()}")
                 self.wait_seconds = float(answer.headers.get("Retry-After", self.wait_seconds))
                 said = await answer.json()
+        except aiohttp.ClientConnectorError as error:
+            raise Deaf from error
         except aiohttp.ClientError as error:
             raise Lost from error
         # who logs in too often gets no verdicts

@@ -8,16 +8,23 @@ from itertools import islice
 from typing import ClassVar, Final
 
 from agents.gateway.message import Verdict
+from deploy.patience import Patience
 from deploy.simulate.city.outgoing import Outgoing, Settle, Unreachable
 
 RETRY_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 60.0
 OPEN_SECONDS: Final = 8.0
 """A gateway that has just started may yet have to listen."""
+FIRST_ANSWER_SECONDS: Final = 180.0
+"""From one that listens: a busy machine."""
 
 
 class Lost(Exception):
     """No answer came: what was sent is to be sent again."""
+
+
+class Deaf(Lost):
+    """Nobody listens."""
 
 
 class Lane(ABC):
@@ -81,20 +88,22 @@ class Lanes:
 
     async def open(self) -> None:
         """Ask whether somebody is there, with nothing to say. Raises Unreachable."""
-        try:
-            async with asyncio.timeout(OPEN_SECONDS):
-                while not await self._is_there():
-                    pass
-        except TimeoutError as error:
-            raise Unreachable(f"no gateway answers at {self._where}: start one with `make worker g=gateway`") from error
+        deaf, silent = Patience(OPEN_SECONDS), Patience(FIRST_ANSWER_SECONDS)
+        while True:
+            if await self._is_there(deaf, silent):
+                break
+            await asyncio.sleep(RETRY_SECONDS)
         self._start()
 
-    async def _is_there(self) -> bool:
+    async def _is_there(self, deaf: Patience, silent: Patience) -> bool:
         try:
-            await self._lanes[0].exchange([])
-        except Lost:
+            async with asyncio.timeout(FIRST_ANSWER_SECONDS):
+                await self._lanes[0].exchange([])
+        except (Lost, TimeoutError) as error:
             await self._lanes[0].hang_up()
-            await asyncio.sleep(RETRY_SECONDS)
+            patience = deaf if isinstance(error, Deaf) else silent
+            if not patience.lasts(None):
+                raise Unreachable(f"no gateway answers at {self._where}: start one with `make worker g=gateway`") from error
             return False
         return True
 

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import polars as pl
@@ -17,11 +18,13 @@ from deploy.simulate.city.signals import Signals
 from deploy.simulate.city.truth import Truth
 from deploy.simulate.delivery import pace
 from deploy.simulate.run import Plan
+from deploy.simulate.status import Status, told
 from streams.clock import now_ms
 
 RESENT_MS: Final = 60_000
 """What a device sends again when it has come back: its last minute."""
-LAST_ANSWERS_SECONDS: Final = 30
+LAST_ANSWERS_SECONDS: Final = 180
+"""Without a single one, until nobody waits for the others."""
 
 
 @dataclass
@@ -44,27 +47,43 @@ class Storms:
         return True
 
 
-async def run(plan: Plan, signals: Signals, mix: Mix, storms: Storms, air: Air, truth: Truth, console: Console) -> None:
+async def run(
+    plan: Plan,
+    signals: Signals,
+    mix: Mix,
+    storms: Storms,
+    air: Air,
+    truth: Truth,
+    console: Console,
+    status_file: Path | None = None,
+) -> None:
     """Send everything, or what falls due up to SIGINT or SIGTERM; `air` is open, and closed then."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     started = time.monotonic()
     behind = 0.0
+    sent_until_ms = 0
+
+    def status() -> Status:
+        return Status(truth.sent.total(), air.pending, sent_until_ms)
+
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("")
-        for messages in deliveries(signals, mix, plan.rounds, plan.rounds_at_once, stop):
-            await _room(air, stop)
-            behind = max(behind, await pace(air, messages, stop))
-            if stop.is_set():
-                break
-            if storms.is_due():
-                await _storm(signals, air, messages["sent_at"][-1] + 1, stop)
-            rate = truth.sent.total() / (time.monotonic() - started)
-            progress.update(task, description=f"{truth.sent.total():,} messages, {rate:,.0f}/s, {air.pending:,} unanswered")
-        progress.update(task, description=f"waiting for {air.pending:,} answers")
-        await air.finish(LAST_ANSWERS_SECONDS)
+    async with told(status_file, status):
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+            task = progress.add_task("")
+            for messages in deliveries(signals, mix, plan.rounds, plan.rounds_at_once, stop):
+                await _room(air, stop)
+                behind = max(behind, await pace(air, messages, stop))
+                sent_until_ms = messages["sent_at"][-1]
+                if stop.is_set():
+                    break
+                if storms.is_due():
+                    await _storm(signals, air, messages["sent_at"][-1] + 1, stop)
+                rate = truth.sent.total() / (time.monotonic() - started)
+                progress.update(task, description=f"{truth.sent.total():,} messages, {rate:,.0f}/s, {air.pending:,} unanswered")
+            progress.update(task, description=f"waiting for {air.pending:,} answers")
+            await air.finish(LAST_ANSWERS_SECONDS)
     _report(truth, storms, time.monotonic() - started, behind, console)
 
 

@@ -8,7 +8,7 @@ import aiohttp
 import orjson
 
 from deploy.simulate.city.http_lane import LOCKED, item
-from deploy.simulate.city.lanes import Lane, Lost
+from deploy.simulate.city.lanes import Deaf, Lane, Lost
 from deploy.simulate.city.outgoing import Outgoing, Unreachable
 
 
@@ -41,6 +41,8 @@ class WebSocketLane(Lane):
             if refusal.status == HTTPStatus.UNAUTHORIZED:
                 raise Unreachable(f"the gateway at {self._url} does not let these devices in: {LOCKED}") from refusal
             raise Lost from refusal
+        except aiohttp.ClientConnectorError as error:
+            raise Deaf from error
         except (aiohttp.ClientError, ConnectionError) as error:
             raise Lost from error
         return verdicts
