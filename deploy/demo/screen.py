@@ -1,34 +1,24 @@
-"""The demo's screen: what flows, how fast, how far behind, and the newest alerts."""
+"""The demo's screen: what flows, how fast, how far behind, and the newest alerts, in as many lines as the terminal has."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from rich.columns import Columns
-from rich.console import Group, RenderableType
-from rich.panel import Panel
+from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from agents.alerts import Status
-from deploy.demo.figures import Feed, Figures
-from schemas.catalog import (
-    ALERTS,
-    CITY_READINGS,
-    CITY_WINDOWS,
-    COMMAND_EVENTS,
-    COMMANDS,
-    DEAD_LETTERS,
-    DISTRICT_WINDOWS,
-    LATE,
-    MESSAGES,
-    READINGS,
-    WINDOWS,
-)
+from deploy.demo.feed import Feed
+from deploy.demo.figures import Figures
+from deploy.demo.summary import duration
+from schemas.catalog import CITY_READINGS, CITY_WINDOWS, DEAD_LETTERS, DISTRICT_WINDOWS, LATE, LIGHTS, READINGS, WINDOWS
 
 BARS: Final = " ▁▂▃▄▅▆▇█"
-HISTORY: Final = 60
+HISTORY: Final = 30
+WIDE: Final = 100
+"""Columns, from which on an alert's severity and device have their own."""
 STYLES: Final = {
     Status.RAISED: "bold red",
     Status.REOPENED: "red",
@@ -36,79 +26,126 @@ STYLES: Final = {
     Status.DEESCALATED: "yellow",
     Status.CLEARED: "green",
 }
+Row = tuple[str, tuple[int, int, int | None], tuple[int, int, int | None]]
+"""What, and of factory and city: count in this run, a second ago, records behind."""
 
 
 class Screen:
-    """Renders figures one after the other; rates are between two of them."""
+    """Renders figures one after the other; counts are of this run, rates between two of them."""
 
-    def __init__(self) -> None:
-        self._before: Figures | None = None
-        self._rates: deque[float] = deque(maxlen=HISTORY)
+    def __init__(self, begin: Figures, ports: Mapping[str, int]) -> None:
+        self._begin = self._before = begin
+        self._ports = ports
+        self._rates: dict[str, deque[float]] = {topic: deque(maxlen=HISTORY) for topic in (READINGS.topic, "messages")}
 
-    def render(self, figures: Figures, feed: Feed) -> RenderableType:
-        """Everything, for a live display."""
-        before, self._before = self._before or figures, figures
-        seconds = max(figures.at - before.at, 1e-9)
-        self._rates.append((figures.ends[READINGS.topic] - before.ends[READINGS.topic]) / seconds)
-        factory, city = (_table(rows(figures, before), seconds) for rows in (_rows, _city_rows))
-        delays = feed.delay_ms(50), feed.delay_ms(99)
-        latency = "" if None in delays else "measured → alert in Kafka  p50 {:.0f} ms  p99 {:.0f} ms".format(*delays)
-        plot = Text(_sparkline(self._rates), style="cyan")
-        return Group(
-            Columns([Panel(factory, title="the factory"), Panel(city, title="the city")]),
-            Panel(plot, title="readings per second"),
-            Panel(_alerts(feed), title="newest alerts"),
-            latency,
-        )
-
-    def line(self, figures: Figures, feed: Feed) -> str:
-        """The same in one line, for a log."""
-        before, self._before = self._before or figures, figures
-        rate = (figures.ends[READINGS.topic] - before.ends[READINGS.topic]) / max(figures.at - before.at, 1e-9)
-        behind = ", ".join(f"{group} {lag}" for group, lag in figures.lag.items())
-        return (
-            f"{figures.ends[READINGS.topic]:,} readings, {rate:,.0f}/s; behind: {behind}; {figures.ends[WINDOWS.topic]:,} windows, "
-            f"{feed.changes['factory', 'RAISED']} alerts raised, {figures.rows.get(READINGS.sink, 0):,} readings in ClickHouse; "
-            f"city: {figures.messages:,} messages, {figures.ends[CITY_WINDOWS.topic]:,} windows, {feed.changes['city', 'RAISED']} alerts "
-            f"raised, {figures.devices.get('spooled', 0):,} spooled"
-        )
+    def render(self, figures: Figures, feed: Feed, seconds: float, behind: str, size: ConsoleDimensions) -> RenderableType:
+        """Everything, `seconds` after the start; `behind`: what the machine does not keep up with."""
+        before, self._before = self._before, figures
+        step = max(figures.at - before.at, 1e-9)
+        for what, rates in self._rates.items():
+            rates.append(max(_count(figures, what) - _count(before, what), 0) / step)
+        lines: list[RenderableType] = [
+            _line(f"Headrace demo, {int(seconds) // 60}:{int(seconds) % 60:02} so far", "Ctrl-C ends it", size.width),
+            _table(rows(figures, before, self._begin), step),
+            *(
+                Text(f"{name} a second {_sparkline(rates)}", style="cyan", no_wrap=True, overflow="ellipsis")
+                for name, rates in zip(("readings", "messages"), self._rates.values(), strict=True)
+            ),
+            *(Text(line, no_wrap=True, overflow="ellipsis") for line in _latencies(feed)),
+            Text(behind or "the machine keeps up", style="yellow" if behind else "dim"),
+            Text(f"http://127.0.0.1:PORT/api  {'  '.join(f'{name} {port}' for name, port in self._ports.items())}", style="dim"),
+        ]
+        used = len(rows(figures, before, self._begin)) + 1 + len(lines) + len(behind) // size.width
+        lines.append(_alerts(feed, size.width, max(1, size.height - used - 1)))
+        return Group(*lines)
 
 
-def _table(rows: Sequence[tuple[str, int, int, str]], seconds: float) -> Table:
-    table = Table("", "records", "per second", "behind", box=None, padding=(0, 2))
+def line(figures: Figures, begin: Figures, before: Figures, feed: Feed) -> str:
+    """The same in one line, for a log."""
+    rate = (figures.ends[READINGS.topic] - before.ends[READINGS.topic]) / max(figures.at - before.at, 1e-9)
+    behind = ", ".join(f"{group} {lag:,}" for group, lag in figures.lag.items())
+    new = {topic: end - begin.ends[topic] for topic, end in figures.ends.items()}
+    return (
+        f"{new[READINGS.topic]:,} readings, {rate:,.0f}/s; behind: {behind}; {new[WINDOWS.topic]:,} windows, "
+        f"{feed.raised('factory')} alerts raised, {_stored(figures, begin, READINGS.sink):,} readings in ClickHouse; "
+        f"city: {figures.messages - begin.messages:,} messages, {new[CITY_WINDOWS.topic]:,} windows, {feed.raised('city')} alerts "
+        f"raised, {figures.devices.get('spooled', 0):,} spooled"
+    )
+
+
+def rows(figures: Figures, before: Figures, begin: Figures) -> Sequence[Row]:
+    """What the table says."""
+
+    def of(counted: Callable[[Figures], int], group: str = "") -> tuple[int, int, int | None]:
+        return counted(figures) - counted(begin), max(counted(figures) - counted(before), 0), figures.lag.get(group)
+
+    def ends(*topics: str) -> tuple[int, int, int | None]:
+        return of(lambda each: sum(each.ends.get(topic, 0) for topic in topics))
+
+    return [
+        (
+            "taken by the gateway",
+            of(lambda each: each.gateway.get("received", 0) - each.gateway.get("passed", 0)),
+            of(lambda each: each.devices.get("accepted", 0)),
+        ),
+        ("messages in Kafka", ends(READINGS.topic), of(lambda each: each.messages)),
+        ("measurements in Kafka", ends(READINGS.topic), ends(CITY_READINGS.topic)),
+        (
+            "watched by workers",
+            of(lambda each: each.ledger.get("received", 0), "factory"),
+            of(lambda each: each.measurements.get("received", 0), "city"),
+        ),
+        ("window results", ends(WINDOWS.topic), ends(CITY_WINDOWS.topic, DISTRICT_WINDOWS.topic)),
+        (
+            "rows in ClickHouse",
+            of(lambda each: each.rows.get(READINGS.sink, 0), "warehouse"),
+            of(lambda each: each.rows.get(LIGHTS.sink, 0) + each.rows.get(CITY_READINGS.sink, 0)),
+        ),
+        ("late; dead letters", ends(LATE.topic), ends(DEAD_LETTERS.topic)),
+    ]
+
+
+def _count(figures: Figures, what: str) -> int:
+    return figures.messages if what == "messages" else figures.ends.get(what, 0)
+
+
+def _stored(figures: Figures, begin: Figures, sink: str) -> int:
+    return figures.rows.get(sink, 0) - begin.rows.get(sink, 0)
+
+
+def _line(left: str, right: str, width: int) -> Text:
+    return Text(f"{left}{right:>{max(1, width - len(left))}}", style="bold", no_wrap=True, overflow="ellipsis")
+
+
+def _table(lines: Sequence[Row], seconds: float) -> Table:
+    table = Table("", "factory", "/s", "behind", "city", "/s", "behind", box=None, padding=(0, 1), pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    for what, count, earlier, behind in rows:
-        table.add_row(what, f"{count:,}", f"{max(count - earlier, 0) / seconds:,.0f}", behind)
+        column.min_width = 7
+    for what, *each in lines:
+        table.add_row(
+            what,
+            *(cell for count, new, lag in each for cell in (f"{count:,}", f"{new / seconds:,.0f}", "" if lag is None else f"{lag:,}")),
+        )
     return table
 
 
-def _rows(figures: Figures, before: Figures) -> list[tuple[str, int, int, str]]:
-    rows = [("MQTT messages in", figures.gateway.get("received", 0), before.gateway.get("received", 0), "")]
-    topics = (READINGS, WINDOWS, ALERTS, COMMANDS, COMMAND_EVENTS, LATE, DEAD_LETTERS)
-    rows += [(topic.topic, figures.ends[topic.topic], before.ends[topic.topic], "") for topic in topics]
-    watched, was = figures.ledger.get("received", 0), before.ledger.get("received", 0)
-    rows.append(("watched by the factory worker", watched, was, f"{figures.lag['factory']:,}"))
-    stored, had = sum(figures.rows.values()), sum(before.rows.values())
-    rows.append(("rows in ClickHouse", stored, had, f"{figures.lag['warehouse']:,}"))
-    return rows
+def _latencies(feed: Feed) -> list[str]:
+    return [
+        f"measured → alert, {kind}: p50 {duration(p50)}, p99 {duration(p99)} ({count:,})"
+        for kind, (count, p50, p99) in feed.delays().items()
+    ] or ["measured → alert: none so far"]
 
 
-def _city_rows(figures: Figures, before: Figures) -> list[tuple[str, int, int, str]]:
-    outcomes = ("accepted", "delivered", "duplicate", "spooled")
-    rows = [(f"messages {outcome}", figures.devices.get(outcome, 0), before.devices.get(outcome, 0), "") for outcome in outcomes]
-    shown = [contract for contract in MESSAGES if figures.ends[contract.topic]] + [CITY_READINGS, CITY_WINDOWS, DISTRICT_WINDOWS]
-    rows += [(contract.topic, figures.ends[contract.topic], before.ends[contract.topic], "") for contract in shown]
-    watched, was = figures.measurements.get("received", 0), before.measurements.get("received", 0)
-    return [*rows, ("watched by the city worker", watched, was, f"{figures.lag['city']:,}")]
-
-
-def _alerts(feed: Feed) -> Table:
-    table = Table("at", "status", "severity", "device", "message", box=None, padding=(0, 2))
-    for alert in feed.newest:
+def _alerts(feed: Feed, width: int, most: int) -> Table:
+    wide = width >= WIDE
+    table = Table("at", "alert", *(("severity", "device") if wide else ()), "message", box=None, padding=(0, 1), pad_edge=False)
+    for column in table.columns:
+        column.no_wrap, column.overflow = True, "ellipsis"
+    for alert in list(feed.newest)[:most]:
         at = datetime.fromtimestamp(alert["changed_at"] / 1000, UTC).strftime("%H:%M:%S")
         status = Text(alert["status"], style=STYLES[alert["status"]])
-        table.add_row(at, status, alert["severity"], alert["device_id"], alert["message"])
+        table.add_row(at, status, *((alert["severity"], alert["device_id"]) if wide else ()), alert["message"])
     return table
 
 
