@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
+DEV     = $(VENV)/.dev
 FOR    ?=
 g      ?= factory
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway bench-tenancy chaos dashboards mosquitto release-schemas up down worker
+.PHONY: help demo demo-soak test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway bench-tenancy chaos dashboards mosquitto release-schemas up down worker
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,39 +17,42 @@ help: ## Show the targets
 demo: $(READY) ## Run everything with simulated plants and a city, live in the terminal (FOR=60: for 60 seconds, then check and exit)
 	$(BIN)/headrace demo $(if $(FOR),--for $(FOR))
 
+demo-soak: ## Run that N times from a fresh clone with nothing cached, three of them beside two busy loops (N=10)
+	$(PYTHON) -m bench.demo_soak $(or $(N),10)
+
 test: check mosquitto ## Run the checks and every test
 	$(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder
 
-check: $(READY) ## Lint, formatting and types
+check: $(DEV) ## Lint, formatting and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: $(READY) ## Measure throughput and latency beside stock Faust and Quix Streams, write bench/RESULTS.md
+bench: $(DEV) ## Measure throughput and latency beside stock Faust and Quix Streams, write bench/RESULTS.md
 	$(BIN)/python -m bench.run
 
-bench-quick: $(READY) ## The same in under five minutes, ending in one line of figures
+bench-quick: $(DEV) ## The same in under five minutes, ending in one line of figures
 	$(BIN)/python -m bench.run --quick
 
-bench-prediction: $(READY) ## Measure how well failures are foreseen, on simulated wear
+bench-prediction: $(DEV) ## Measure how well failures are foreseen, on simulated wear
 	$(BIN)/python -m bench.prediction
 
-bench-queries: $(READY) ## Measure how long the warehouse takes to answer over ten million readings
+bench-queries: $(DEV) ## Measure how long the warehouse takes to answer over ten million readings
 	$(BIN)/python -m bench.queries
 
-bench-recovery: $(READY) ## Measure how long a killed worker takes to recover, by the size of its state
+bench-recovery: $(DEV) ## Measure how long a killed worker takes to recover, by the size of its state
 	$(BIN)/python -m bench.recovery
 
-bench-reload: $(READY) ## Measure how soon a rule that is applied is in force in every worker
+bench-reload: $(DEV) ## Measure how soon a rule that is applied is in force in every worker
 	$(BIN)/python -m bench.reload
 
-chaos: $(READY) mosquitto ## Kill every part of the line at random under load and judge what is left (FOR=600: seconds, SEED=…: repeat a run)
+chaos: $(DEV) mosquitto ## Kill every part of the line at random under load and judge what is left (FOR=600: seconds, SEED=…: repeat a run)
 	$(BIN)/python -m tests.integration.chaos $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED))
 
-bench-plants: $(READY) ## Measure how long a plant's aggregates take to the centre, between two clusters
+bench-plants: $(DEV) ## Measure how long a plant's aggregates take to the centre, between two clusters
 	$(BIN)/python -m bench.plants
 
-dashboards: $(READY) ## Write Grafana's dashboards anew from the metrics' catalogue
+dashboards: $(DEV) ## Write Grafana's dashboards anew from the metrics' catalogue
 	$(BIN)/python -m deploy.grafana.write
 
 release-schemas: ## Freeze the schemas as those of this version: CI then holds later ones to them
@@ -56,13 +60,13 @@ release-schemas: ## Freeze the schemas as those of this version: CI then holds l
 	mkdir -p schemas/released/$(VERSION)
 	cp schemas/avro/*.avsc schemas/released/$(VERSION)
 
-bench-closed-loop: $(READY) mosquitto ## Measure the time from a critical reading to the command at the machine
+bench-closed-loop: $(DEV) mosquitto ## Measure the time from a critical reading to the command at the machine
 	$(BIN)/python -m bench.closed_loop
 
-bench-gateway: $(READY) mosquitto ## Measure what one gateway process takes from MQTT into Kafka, beside a bare paho subscriber
+bench-gateway: $(DEV) mosquitto ## Measure what one gateway process takes from MQTT into Kafka, beside a bare paho subscriber
 	$(BIN)/python -m bench.gateway
 
-bench-tenancy: $(READY) mosquitto ## Measure what one tenant's flood, or full share of the disk, does to another's latency
+bench-tenancy: $(DEV) mosquitto ## Measure what one tenant's flood, or full share of the disk, does to another's latency
 	$(BIN)/python -m bench.tenancy
 
 mosquitto: ## Install Mosquitto where it is missing: what speaks MQTT 5 to the tests and benchmarks (Debian: as root, or by sudo)
@@ -79,6 +83,12 @@ worker: $(READY) ## Run one worker in the foreground (g=factory: which one)
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Headrace needs Python 3.11 or newer; this is " + sys.version + ". Name another one: make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@echo "Installing Headrace and what it runs on into $(VENV), once: some 450 MB to fetch, 1.3 GB on disk, one to five minutes"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(DEV): $(READY)
+	@echo "Installing what the tests and benchmarks need besides into $(VENV), once: 300 MB on disk, a minute"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
