@@ -23,6 +23,8 @@ MOST_SECONDS: Final = 3600
 """Of one run: a machine that takes longer is stuck. The busy loops end by themselves then, too."""
 BUSY: Final = "import time\nend = time.monotonic() + {seconds}\nwhile time.monotonic() < end: pass"
 TAIL: Final = 15
+UNSET: Final = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "VIRTUAL_ENV", "M2_REPO", "JGO_CACHE_DIR", "HEADRACE_DATA")
+"""Of what would lead to something that is there already."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +76,17 @@ def main() -> None:
 
 
 def _run(clone: Path, home: Path, number: int, busy: bool, seconds: int) -> Run:
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "M2_", "JGO_", "MAKE", "MFLAGS"))}
-    ours |= {"HOME": str(home)}
-    ours.pop("VIRTUAL_ENV", None)
     log = clone / f"run-{number}.log"
     began = time.monotonic()
     with _loops(2 if busy else 0), log.open("wb") as output:
-        command = ["make", "demo", f"FOR={seconds}"]
+        newcomer = ["env", *(f"--unset={name}" for name in UNSET), f"HOME={home}"]
         process = subprocess.Popen(
-            command, cwd=clone, env=ours, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            [*newcomer, "make", "demo", f"FOR={seconds}"],
+            cwd=clone,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
         try:
             code = process.wait(MOST_SECONDS)
