@@ -25,6 +25,7 @@ from streams.clickhouse import ClickHouse
 from streams.clickhouse_errors import CannotOpen, ClickHouseAway
 from streams.mqtt import connect, version_probe
 from streams.settings import Settings
+from streams.worker.descriptors import ENOUGH, raise_limit
 from tables.factory import WINDOWING
 
 TIMEOUT_SECONDS: Final = 5
@@ -48,6 +49,15 @@ def kafka(ours: Settings) -> str:
     except KafkaException as error:
         raise Ill(f"{ours.kafka} does not answer: {error.args[0].str()}", "headrace up, or set HEADRACE_KAFKA to host:port") from error
     return f"{ours.kafka}, {len(cluster.brokers)} brokers"
+
+
+def descriptors(_: Settings) -> str:
+    """Whether the workers may have enough files and connections open."""
+    most = raise_limit()
+    if most < ENOUGH:
+        remedy = f"raise the hard limit of open files to {ENOUGH} or more: ulimit -Hn, or LimitNOFILE of a systemd service"
+        raise Ill(f"{most} open files at most: a gateway takes few connections with that", remedy)
+    return f"{most} files and connections may be open"
 
 
 def topics(ours: Settings) -> str:

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from deploy.checks import Ill, access, centre, clickhouse, clock, disk, kafka, mqtt, registry, schemas, topics
+from deploy.checks import Ill, access, centre, clickhouse, clock, descriptors, disk, kafka, mqtt, registry, schemas, topics
 from deploy.gateway_checks import certificates, mapping, spool
 from streams.settings import Settings, settings
 
@@ -15,6 +15,7 @@ Check = Callable[[Settings], str]
 
 CHECKS: Final[Mapping[Check, tuple[Check, ...]]] = {
     disk: (),
+    descriptors: (),
     kafka: (),
     topics: (kafka,),
     access: (kafka,),

@@ -16,12 +16,16 @@ from faust.types.tuples import Message
 from mode import Service
 from mode.types import ServiceT
 
+from agents.gateway.letters import letters, too_large
+from schemas.bounds import RECORD_BYTES
 from schemas.catalog import DEAD_LETTERS, Contract
 from schemas.registry import Registry, RegistryDown, SchemaRefused
+from schemas.rejects import Reason
 from schemas.wire import encode
 from streams import transport, web
 from streams.access import Asked, Refused, named
 from streams.batches import BATCH_TOPICS
+from streams.clock import now_ms
 from streams.collector import of_worker
 from streams.credentials import credentials
 from streams.exposition import Metrics
@@ -31,6 +35,7 @@ from streams.membership import Assignor, address
 from streams.producer import Producer
 from streams.settings import POLARS_THREADS, settings
 from streams.watchdog import Watchdog
+from streams.worker.descriptors import raise_limit
 from streams.writers import Writers
 
 # Encoding and queueing a slice takes 5 ms: what other partitions wait for at most.
@@ -146,15 +151,31 @@ class App(faust.App):
             values = encode(contract.codec, self.schema_ids[contract.topic], part)
             of_part = keys[start : start + part.height] if keys is not None else part[cast(str, contract.key)].cast(pl.Binary).to_list()
             of_then = timestamps[start : start + part.height] if timestamps is not None else None
+            if too_large(of_part, values):
+                of_part, values, of_then = await self._without_too_large(contract, of_part, values, of_then)
             await self.bulk.send_batch(named(contract.topic), of_part, values, timestamps=of_then)
             start += part.height
             if start < frame.height:
                 await asyncio.sleep(BREATH_SECONDS)
 
+    async def _without_too_large(
+        self, contract: Contract, keys: Sequence[bytes | None], values: Sequence[bytes], timestamps: Sequence[int] | None
+    ) -> tuple[Sequence[bytes | None], list[bytes], Sequence[int] | None]:
+        """Records that Kafka takes; the others are dead letters: one that Kafka refuses would be the producer's end."""
+        large = set(too_large(keys, values))
+        rows = sorted(large)
+        details = [f"a record of {contract.topic} of {len(values[row])} bytes, at most {RECORD_BYTES} are written" for row in rows]
+        topics, reasons = [named(contract.topic)] * len(rows), [Reason.TOO_LARGE] * len(rows)
+        told = letters(reasons, details, topics, [keys[row] for row in rows], [values[row] for row in rows], now_ms())
+        await self.send_frame(DEAD_LETTERS, told, told["key"].to_list())
+        kept = [row for row in range(len(values)) if row not in large]
+        return [keys[row] for row in kept], [values[row] for row in kept], timestamps and [timestamps[row] for row in kept]
+
     def _prepare(self, *_: object, **__: object) -> None:
         """Before the worker starts: topics as the catalogue says, and schemas in the registry. Raises NotReady."""
         quieten()
         require_polars_threads()
+        raise_limit()
         if not web.is_loopback(settings().web_bind) and not settings().web_token.get_secret_value():
             raise NotReady(f"HEADRACE_WEB_BIND is {settings().web_bind}, which others can reach: set HEADRACE_WEB_TOKEN to a secret, too.")
         changelogs = {f"{self.conf.id}-{table.name}-changelog": cast(int, table.partitions) for table in self.tables.values()}

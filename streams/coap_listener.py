@@ -25,6 +25,7 @@ from streams.gate import RETRY_SECONDS
 from streams.listening import STOP_SECONDS, Place, binding
 from streams.reaching import Reaching
 from streams.requests import Malformed, TooLarge, post
+from streams.worker.connections import Loop
 
 MAX_BYTES: Final = 65_536
 """Of a message: devices that send more have better protocols. Blocks that are yet to be put together take memory."""
@@ -54,7 +55,9 @@ class CoapListener(Service):
         site.add_resource(["commands"], self._answers)
         transports = (["udp6"] if self._place.local else []) + (["tlsserver"] if self._tls else [])
         with binding(self._place, "HEADRACE_GATEWAY_COAP"):
-            self._context = await Context.create_server_context(site, bind=self._place, transports=transports, _ssl_context=self._tls)
+            self._context = await Context.create_server_context(
+                site, loop=Loop(asyncio.get_running_loop()), bind=self._place, transports=transports, _ssl_context=self._tls
+            )
         self.log.info("coap_listening address=%s:%d transports=%s", *self._place, transports)
 
     async def on_stop(self) -> None:

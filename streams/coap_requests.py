@@ -8,6 +8,7 @@ from aiocoap.error import TooManyRequests, Unauthorized
 
 from streams.door import Door, Visitor
 from streams.logins import Claim, Refused
+from streams.worker.connections import speaks
 
 TOKEN: Final = "token"
 """The Uri-Query a device proves itself by; the others become the message's headers."""
@@ -31,8 +32,11 @@ async def enter(door: Door, request: Message, *, local: bool) -> Visitor:
     """Who a request comes from, by its token. Raises the CoAP error that says what is missing."""
     token = next((unquote(query[len(TOKEN) + 1 :]) for query in request.opt.uri_query if query.startswith(f"{TOKEN}=")), "")
     try:
-        return await door.enter(Claim(token=token), request.remote.hostinfo.rpartition(":")[0], local=local)
+        visitor = await door.enter(Claim(token=token), request.remote.hostinfo.rpartition(":")[0], local=local)
     except Refused as refused:
         if refused.retry_seconds:
             raise TooManyTries(refused.retry_seconds) from refused
         raise Unauthorized(str(refused)) from refused
+    # over UDP there is none
+    speaks(getattr(request.remote, "_transport", None))
+    return visitor

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from agents.gateway.answers import Answer
 from agents.gateway.commands import told
 from agents.gateway.standing import Key
+from schemas.quoting import quoted
 from streams.clock import now_ms
 from streams.door import Door
 from streams.reaching import Reaching
@@ -49,10 +50,7 @@ class CommandPages:
 
     async def _commands(self, request: web.Request) -> web.Response:
         device = await self._device(request)
-        try:
-            wait = min(float(request.query.get("wait", "0")), LONGEST_WAIT_SECONDS)
-        except ValueError as error:
-            raise Malformed(f"wait is a number of seconds: {error}") from error
+        wait = _seconds(request.query.get("wait", "0"))
         some = asyncio.Event()
         self._waiting.add(some)
         try:
@@ -82,3 +80,14 @@ class CommandPages:
             text = orjson.dumps({"error": f"there is no command {answer.command_id} for {device[1]}"}).decode()
             raise web.HTTPNotFound(text=text, content_type=JSON)
         return web.Response(body=orjson.dumps({"status": answer.outcome}), status=HTTPStatus.ACCEPTED, content_type=JSON)
+
+
+def _seconds(text: str) -> float:
+    """A time to wait. Raises Malformed: not a number would stop the event loop's other timers."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = float("nan")
+    if not 0 <= seconds < float("inf"):
+        raise Malformed(f"wait is a number of seconds, 0 or more, not {quoted(text)}")
+    return min(seconds, LONGEST_WAIT_SECONDS)

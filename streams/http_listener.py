@@ -18,6 +18,7 @@ from streams.http_commands import CommandPages
 from streams.listening import MAX_BYTES, STOP_SECONDS, Place, binding
 from streams.reaching import Reaching
 from streams.requests import JSON, Item, Malformed, TooLarge, enter, post, said
+from streams.worker.connections import Listening
 
 MOST_BYTES: Final = 4 << 20
 """Of a batch: reading it holds up the others for some ten milliseconds."""
@@ -48,7 +49,7 @@ class HttpListener(Service):
         self._runner = web.AppRunner(pages, access_log=None, shutdown_timeout=STOP_SECONDS)
         await self._runner.setup()
         with binding(self._place, "HEADRACE_GATEWAY_HTTP"):
-            await web.TCPSite(self._runner, self._place.host, self._place.port, ssl_context=self._tls).start()
+            await web.SockSite(self._runner, Listening.at(*self._place), ssl_context=self._tls).start()
         self.log.info("http_listening address=%s:%d tls=%s", *self._place, self._tls is not None)
 
     async def on_stop(self) -> None:

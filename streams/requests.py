@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agents.gateway.identity import problem, subjects
 from agents.gateway.message import Post
+from schemas import json_text
 from schemas.bounds import HEADER_BYTES
 from streams.door import Door, Visitor
 from streams.listening import MAX_BYTES
 from streams.logins import Claim, Refused
+from streams.worker.connections import speaks
 
 JSON: Final = "application/json"
 
@@ -44,7 +46,11 @@ class Item(BaseModel):
         if ("data" in self.model_fields_set) == (self.payload_base64 is not None):
             raise Malformed("a message has either data or payload_base64")
         if self.payload_base64 is None:
-            return post(self.topic, orjson.dumps(self.data), self.content_type or JSON, self.headers)
+            try:
+                payload = json_text.dumps(self.data)
+            except ValueError as error:
+                raise Malformed(f"data: {error}") from error
+            return post(self.topic, payload, self.content_type or JSON, self.headers)
         try:
             payload = base64.b64decode(self.payload_base64, validate=True)
         except ValueError as error:  # of which binascii.Error is one
@@ -75,7 +81,7 @@ def said(error: ValidationError) -> str:
 async def enter(door: Door, request: web.Request, *, local: bool) -> Visitor:
     """Who a request comes from, by its certificate or its Authorization header. Raises the HTTP error that says what is missing."""
     try:
-        return await door.enter(claim(request), request.remote or "", local=local)
+        visitor = await door.enter(claim(request), request.remote or "", local=local)
     except Refused as refused:
         text = orjson.dumps({"error": str(refused)}).decode()
         if refused.retry_seconds:
@@ -83,6 +89,8 @@ async def enter(door: Door, request: web.Request, *, local: bool) -> Visitor:
             raise web.HTTPTooManyRequests(text=text, content_type=JSON, headers=headers) from refused
         challenge = {"WWW-Authenticate": 'Basic realm="headrace", Bearer'}
         raise web.HTTPUnauthorized(text=text, content_type=JSON, headers=challenge) from refused
+    speaks(request.transport)
+    return visitor
 
 
 def claim(request: web.Request) -> Claim:
@@ -91,6 +99,8 @@ def claim(request: web.Request) -> Claim:
     if certificate:
         return Claim(subjects=subjects(certificate))
     scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
+    if not rest.isascii():  # bytes that are no text: no credential of ours has any
+        return Claim()
     if scheme.lower() == "bearer":
         return Claim(token=rest.strip())
     if scheme.lower() == "basic":

@@ -21,6 +21,7 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 
 from streams.lag import consumption, recovery_of, waiting
 from streams.settings import settings
+from streams.worker.connections import Listening, speaks
 
 if TYPE_CHECKING:
     from streams.assembly import App
@@ -50,6 +51,7 @@ def mount(app: "App") -> None:
     # Faust's own show every table to whoever asks, and at "/" say OK whatever happens.
     server.blueprints = BlueprintManager()
     server.web_app.middlewares.append(guard(app))
+    server._create_site = lambda: web.SockSite(server._runner, Listening.at(app.conf.web_bind, app.conf.web_port))  # type: ignore[method-assign]  # noqa: SLF001
     routes = server.web_app.router
     routes.add_get("/live", lambda _: _live(app))
     routes.add_get("/ready", lambda _: _ready(app))
@@ -74,8 +76,9 @@ def guard(app: "App") -> Middleware:
 
     @web.middleware
     async def asks_for_token(request: web.Request, handler: Handler) -> web.StreamResponse:
+        speaks(request.transport)
         token = settings().web_token.get_secret_value()
-        given = request.headers.get("Authorization", "").encode()
+        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
         for tenant, _, own in of_tenants:
             if compare_digest(given, f"Bearer {own}".encode()):
                 request[_TENANT] = tenant
@@ -117,8 +120,9 @@ def kafka(app: "App") -> State:
 
 def delivery(app: "App") -> State:
     """Whether Kafka takes what is sent: it may answer and take nothing, with too few replicas in sync for instance."""
-    silent = app.bulk.silent_seconds
-    return State(silent < SILENT_SECONDS, {"outstanding_records": app.bulk.outstanding, "silent_seconds": round(silent, 1)})
+    silent, failed = app.bulk.silent_seconds, app.bulk.failures
+    found = {"outstanding_records": app.bulk.outstanding, "silent_seconds": round(silent, 1), "failed_records": failed}
+    return State(silent < SILENT_SECONDS and not failed, found)
 
 
 def assignment(app: "App") -> State:

@@ -5,12 +5,12 @@ Commands come as frames in between, `{"command": …}`, and a device answers one
 
 import asyncio
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 from mode import Service
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from agents.gateway.answers import Answer
 from agents.gateway.commands import slow_down_payload, told
@@ -23,6 +23,7 @@ from streams.gate import RETRY_SECONDS
 from streams.listening import MAX_BYTES, STOP_SECONDS, Place, binding
 from streams.reaching import Reaching
 from streams.requests import Item, Malformed, TooLarge, enter, said
+from streams.worker.connections import Listening
 
 PATH: Final = "/messages"
 IN_FLIGHT: Final = 100
@@ -38,7 +39,7 @@ HEARTBEAT_SECONDS: Final = 30.0
 class Frame(Item):
     """A device's frame."""
 
-    id: str | int | None = None
+    id: Annotated[str, Field(max_length=1_000)] | Annotated[int, Field(ge=-(2**63), lt=2**64)] | None = None
     """Comes back with the verdict."""
 
 
@@ -72,7 +73,7 @@ class WebSocketListener(Service):
         self._runner = web.AppRunner(pages, access_log=None, shutdown_timeout=STOP_SECONDS)
         await self._runner.setup()
         with binding(self._place, "HEADRACE_GATEWAY_WEBSOCKET"):
-            await web.TCPSite(self._runner, self._place.host, self._place.port, ssl_context=self._tls).start()
+            await web.SockSite(self._runner, Listening.at(*self._place), ssl_context=self._tls).start()
         self.log.info("websocket_listening address=%s:%d tls=%s", *self._place, self._tls is not None)
 
     async def on_stop(self) -> None:
@@ -190,15 +191,16 @@ def _taken(data: str | bytes) -> Taken:
     named = None
     try:
         document = orjson.loads(data)
-        named = document.get("id") if isinstance(document, dict) else None
+        given_id = document.get("id") if isinstance(document, dict) else None
+        named = given_id if isinstance(given_id, str | int) else None
         if isinstance(document, dict) and "command_id" in document:
             given = {name: value for name, value in document.items() if name != "id"}
-            return Taken(named if isinstance(named, str | int) else None, None, Answer.model_validate(given))
+            return Taken(named, None, Answer.model_validate(given))
         frame = Frame.model_validate(document)
         return Taken(frame.id, frame.post())
     except orjson.JSONDecodeError as error:
         return Taken(None, None, problem=f"the frame is not JSON: {error}")
     except ValidationError as error:
-        return Taken(named if isinstance(named, str | int) else None, None, problem=said(error))
+        return Taken(named, None, problem=said(error))
     except (Malformed, TooLarge) as error:
         return Taken(named, None, problem=str(error))

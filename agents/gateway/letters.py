@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from agents.gateway.message import Message
-from schemas.bounds import DETAIL_LETTERS, PAYLOAD_BYTES, TOPIC_CHARACTERS
+from schemas.bounds import DETAIL_LETTERS, KEY_BYTES, PAYLOAD_BYTES, RECORD_BYTES, TOPIC_CHARACTERS
 from schemas.catalog import DEAD_LETTERS
 from schemas.quoting import brief
 from schemas.rejects import Reason, Reject
@@ -36,8 +36,17 @@ def letters(
             "partition": -1,
             "offset": -1,
             "timestamp": at_ms,
-            "key": keys,
+            "key": [key and key[:KEY_BYTES] for key in keys],
             "value": [value[:PAYLOAD_BYTES] for value in values],
         },
         schema_overrides=dict(DEAD_LETTERS.codec.columns or {}),
     )
+
+
+def too_large(keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> list[int]:
+    """Positions of the records that Kafka does not take."""
+    # nearly always none, and told without looking at each with its key
+    if max(map(len, filter(None, values)), default=0) + max(map(len, filter(None, keys)), default=0) <= RECORD_BYTES:
+        return []
+    pairs = enumerate(zip(keys, values, strict=True))
+    return [at for at, (key, value) in pairs if len(key or b"") + len(value or b"") > RECORD_BYTES]

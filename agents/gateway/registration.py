@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from io import StringIO
 from typing import Any, Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from schemas.bounds import DEVICE_ID_BYTES
+from schemas.bounds import DEVICE_ID_BYTES, METADATA_BYTES, METADATA_MEMBERS
 
 REQUIRED: Final = ("device_id", "device_type")
 _FIELDS: Final = (*REQUIRED, "tenant_id", "protocol", "latitude", "longitude", "district", "firmware")
@@ -31,6 +31,14 @@ class Registration(BaseModel):
     """Unix milliseconds; 0: it is not yet."""
     metadata: dict[str, str] = {}
     retired: bool = False
+
+    @field_validator("metadata")
+    @classmethod
+    def _is_bounded(cls, metadata: dict[str, str]) -> dict[str, str]:
+        size = sum(len(text.encode("utf-8", "replace")) for pair in metadata.items() for text in pair)
+        if len(metadata) > METADATA_MEMBERS or size > METADATA_BYTES:
+            raise ValueError(f"{len(metadata)} members of {size} bytes, at most {METADATA_MEMBERS} of {METADATA_BYTES} are kept")
+        return metadata
 
     @property
     def key(self) -> str:

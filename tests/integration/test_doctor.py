@@ -34,6 +34,7 @@ CHECKS = [
     "spool",
     "clickhouse",
     "clock",
+    "descriptors",
     "disk",
 ]
 CHANGELOG = next(iter(CHANGELOGS))

@@ -1,4 +1,7 @@
-from agents.gateway.registration import Misfit, from_csv
+import pytest
+from pydantic import ValidationError
+
+from agents.gateway.registration import Misfit, Registration, from_csv
 
 UNLESS_SAID = {"tenant_id": "city", "device_type": "street_light"}
 
@@ -32,3 +35,9 @@ def test_a_file_without_the_columns_it_needs_is_refused_at_its_first_line():
 def test_a_file_that_is_no_table_is_refused_where_it_ends_to_be():
     _, misfits = from_csv('device_id\nl-1\n"l-2\n', UNLESS_SAID)
     assert misfits[0].line == 3
+
+
+@pytest.mark.parametrize("metadata", [{"m": "x" * 1_040_000}, {str(number): "x" for number in range(51)}, {"é" * 8_200: ""}])
+def test_metadata_is_bounded_as_it_is_part_of_a_record_and_of_pages(metadata):
+    with pytest.raises(ValidationError, match="at most 50 of 16384 are kept"):
+        Registration(device_id="a", device_type="b", tenant_id="c", metadata=metadata)

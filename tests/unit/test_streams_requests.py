@@ -25,6 +25,7 @@ def basic(text):
         ({"Authorization": "Basic !!"}, Claim()),
         ({"Authorization": "Basic /w=="}, Claim()),
         ({"Authorization": "Digest abc"}, Claim()),
+        ({"Authorization": "Bearer tökén"}, Claim()),
     ],
 )
 def test_who_a_request_says_it_is_from(headers, expected):
@@ -41,7 +42,12 @@ def test_bytes_of_any_kind_come_in_base64():
     assert item.post() == Post("a/b", b"\x00\xff", 1, "application/avro", {"k": "v"})
 
 
-@pytest.mark.parametrize("given", [{}, {"data": 1, "payload_base64": "AA=="}, {"payload_base64": "A"}, {"payload_base64": "ä"}])
+DEEP = orjson.loads("[" * 300 + "]" * 300)
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"data": 1, "payload_base64": "AA=="}, {"payload_base64": "A"}, {"payload_base64": "ä"}, {"data": DEEP}]
+)
 def test_a_message_has_one_payload_that_can_be_read(given):
     with pytest.raises(Malformed):
         Item(topic="a/b", **given).post()

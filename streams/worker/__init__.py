@@ -1,0 +1,1 @@
+"""What a worker process is to its machine: connections and descriptors."""
