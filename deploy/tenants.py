@@ -33,13 +33,14 @@ from schemas.catalog import (
     MAPPINGS,
     PRESENCE,
     READINGS,
+    SPARKPLUG_BIRTHS,
     in_kafka,
 )
 
 GATEWAY: Final = "gateway"
 """The user of a gateway that serves several tenants, and its group."""
-GATEWAY_READS: Final = (COMMAND_EVENTS, COMMANDS, CREDENTIALS, DEVICE_GROUPS, DEVICES, MAPPINGS, PRESENCE)
-GATEWAY_WRITES: Final = (COMMAND_EVENTS, COMMANDS, DEAD_LETTERS, DEVICES, PRESENCE, READINGS)
+GATEWAY_READS: Final = (COMMAND_EVENTS, COMMANDS, CREDENTIALS, DEVICE_GROUPS, DEVICES, MAPPINGS, PRESENCE, SPARKPLUG_BIRTHS)
+GATEWAY_WRITES: Final = (COMMAND_EVENTS, COMMANDS, DEAD_LETTERS, DEVICES, PRESENCE, READINGS, SPARKPLUG_BIRTHS)
 """Of the default tenant alone: beside them go devices' messages, to each tenant's own topics."""
 MESSAGES: Final = {contract.topic for contract in CONTRACTS.values() if contract.schema == ENVELOPE}
 ITERATIONS: Final = 8_192

@@ -96,6 +96,8 @@ DEVICE_GROUPS: Final = Contract(topic="device-groups", key="group_id", partition
 # 1 partition, as every gateway reads them all: a hundred thousand devices that report once a minute are 1,700 small records a second.
 DEVICES: Final = Contract(topic="devices", key="device_key", partitions=1, retention_hours=0, sink="devices", compacted=True)
 PRESENCE: Final = Contract(topic="device-presence", key="device_key", partitions=1, retention_hours=0, compacted=True)
+# 1 partition: every gateway reads them all, and a node's birth is the end of the births of its devices before it.
+SPARKPLUG_BIRTHS: Final = Contract(topic="sparkplug-births", key="birth_key", partitions=1, retention_hours=0, compacted=True)
 
 TEMPERATURE: Final = messages("env.temperature.raw")
 HUMIDITY: Final = messages("env.humidity.raw")

@@ -27,6 +27,8 @@ class Reason(StrEnum):
     """Larger than a Kafka record may be; the dead letter holds its beginning."""
     UNDECODABLE = "undecodable"
     """The body is truncated or garbage under its own schema."""
+    UNTOLD_METRIC = "untold-metric"
+    """A Sparkplug node sends data whose name or data type only a birth tells that was not heard: it is asked for another one."""
     NULL_FIELD = "null-field"
     """Null where the reader's schema needs a value."""
     WRONG_KEY = "wrong-key"

@@ -17,6 +17,7 @@ from streams.gateway_checks import checks
 from streams.groups import Groups
 from streams.inbox import Inbox
 from streams.ingest import Ingest
+from streams.ingress.edge_nodes import EdgeNodes
 from streams.listeners import listen
 from streams.mappings import Mappings
 from streams.publisher import Publisher
@@ -32,7 +33,8 @@ app.producer_only = True  # Faust consumes nothing: it has no group to join, no 
 ours = settings()
 NODE: Final = f"gateway-{ours.instance or '0'}"
 
-place = Place(NODE, f"{now_ms():x}", ours.tenant, frozenset(filter(None, ours.tenants.split(","))), fleet(NODE))
+tenants = frozenset(filter(None, ours.tenants.split(",")))
+place = Place(NODE, f"{now_ms():x}", ours.tenant, tenants, fleet(NODE), hears_all=not ours.instance)
 mappings = Mappings(app, place)
 gate = Gate(app, place, ours.data / "spool" / f"{NODE}.sqlite")
 # The broker knows a gateway by its name: with another one it would keep the messages for a gateway that never comes back.
@@ -40,6 +42,7 @@ noted = Filters(ours.data / "spool" / f"{NODE}.filters.json")
 session = Session(ours.mqtt, NODE, ours.mqtt_topics, named(SHARED_BY) if ours.instance else "", noted)
 publisher = Publisher(ours.mqtt, ANSWERS)
 ingest = Ingest(app, session, gate, publisher)
+EdgeNodes(app, place, publisher)
 dispatching = Dispatching(app, Inbox(ours.kafka, COMMANDS, GROUP), publisher)
 reaching = Reaching(app, place, gate, dispatching)
 api.mount(app, *registry.keep(app, place, session), *orders.questions(reaching, Groups(app)))

@@ -73,6 +73,20 @@ GATEWAY: Final = (
         "Above 0: somebody writes to them without headrace device, or with another version of it.",
     ),
     Metric(
+        "headrace_sparkplug_nodes",
+        "gauge",
+        (),
+        "Sparkplug edge nodes whose session this gateway follows.",
+        "At 10,000 a tenant: the one born longest ago is forgotten, and asked for another birth when it speaks.",
+    ),
+    Metric(
+        "headrace_sparkplug_rebirths_total",
+        "counter",
+        (),
+        "Births that this gateway asked Sparkplug edge nodes for: their data was not understood, or messages of theirs are missing.",
+        "Growing without a start of the gateway: links that lose messages, nodes that answer no NCMD, or two nodes of one name.",
+    ),
+    Metric(
         "headrace_gateway_logins_total",
         "counter",
         ("kind", "outcome"),

@@ -183,9 +183,12 @@ class Keeping(Service):
             self._full_until |= dict.fromkeys((record.tenant for record in kept), until)
             fits, kept, ids = [False] * len(fits), [], range(0)
         for record, row, fit in zip(round_.records, round_.rows, fits, strict=True):
-            if fit and round_.verdicts[row] is Verdict.DELIVERED:
+            if not fit:
+                continue
+            # a message may be several records, and some of it a dead letter
+            self.counts[record.tenant]["accepted"] += 1
+            if round_.verdicts[row] is Verdict.DELIVERED:
                 round_.verdicts[row] = Verdict.SPOOLED
-                self.counts[record.tenant]["accepted"] += 1
         self._refuse(round_, [not fit for fit in fits])
         if consignment is not None:
             leaving = self.add_future(self._leave(ids, kept, consignment))

@@ -36,4 +36,4 @@ class Mappings:
             else:
                 self._rows[row.pattern] = row
                 logger.info("mapping_applied pattern=%s topic=%s retired=%s", row.pattern, row.topic, row.retired)
-        self._place.adopt(Routes(self._rows.values()))
+        self._place.adopt(Routes(self._rows.values(), self._place.filled))

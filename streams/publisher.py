@@ -46,8 +46,8 @@ class Publisher:
         self._client.disconnect()
         await asyncio.to_thread(self._client.loop_stop)
 
-    async def publish(self, topic: str, payload: bytes, lifetime_seconds: float) -> ReasonCode:
-        """Send a message and wait until the broker has it: its reason code, which may be a refusal.
+    async def publish(self, topic: str, payload: bytes, lifetime_seconds: float, qos: int = 1) -> ReasonCode:
+        """Send a message and wait until the broker has it, or with QoS 0 until it is sent: its reason code, which may be a refusal.
 
         With MQTT 5 the broker forgets what the receiver has not fetched within the lifetime.
         """
@@ -55,7 +55,7 @@ class Publisher:
         if self._client.protocol == MQTTv5:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.MessageExpiryInterval = max(1, math.ceil(lifetime_seconds))
-        sent = self._client.publish(topic, payload, qos=1, properties=properties)
+        sent = self._client.publish(topic, payload, qos=qos, properties=properties)
         # The broker's answer comes to the event loop, which is here: not before the next await.
         published: asyncio.Future[ReasonCode] = self._loop.create_future()
         self._published[sent.mid] = published

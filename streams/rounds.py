@@ -11,8 +11,9 @@ from agents.gateway.envelopes import Delivery, envelop
 from agents.gateway.letters import letters, of_messages
 from agents.gateway.message import Message, Verdict
 from agents.gateway.place import Place
+from agents.gateway.sparkplug.nodes import Birth, birth_row
 from agents.guard import guarded
-from schemas.catalog import DEAD_LETTERS, LIGHTS
+from schemas.catalog import DEAD_LETTERS, LIGHTS, SPARKPLUG_BIRTHS
 from schemas.rejects import Reason, Reject
 from schemas.wire import encode
 from streams.access import named
@@ -45,6 +46,15 @@ class Round:
         self.records = [*compress(self.records, those)]
         self.rows = [*compress(self.rows, those)]
         self.marks = [*compress(self.marks, those)]
+
+    def keep_births(self, births: Sequence[tuple[int, Birth]], node: str, schema_id: int, now_ms: int) -> None:
+        """Make a record for each: what it is of is safe only with it."""
+        columns = [birth_row(birth, node, now_ms) for _, birth in births]
+        bodies = encode(SPARKPLUG_BIRTHS.codec, schema_id, pl.DataFrame(columns, schema=SPARKPLUG_BIRTHS.codec.columns))
+        for (row, birth), told, value in zip(births, columns, bodies, strict=True):
+            self.records.append(Outgoing(named(SPARKPLUG_BIRTHS.topic), told["birth_key"].encode(), value, [], birth.tenant, urgent=True))
+            self.rows.append(row)
+            self.marks.append(None)
 
     def reject(self, rejects: Sequence[Reject], messages: Sequence[Message], schema_ids: Mapping[str, int], now_ms: int) -> None:
         """Make a dead letter for each."""
@@ -82,6 +92,8 @@ def assemble(deliveries: Sequence[Delivery], place: Place, duplicates: Duplicate
     for row in enveloped.coalesced:
         made.verdicts[row] = Verdict.COALESCED
         made.apart.append(row)
+    if enveloped.births:
+        made.keep_births(enveloped.births, place.node, schema_ids[SPARKPLUG_BIRTHS.topic], now_ms)
     if enveloped.rejects:
         made.reject(enveloped.rejects, [message for messages, *_ in deliveries for message in messages], schema_ids, now_ms)
     return made

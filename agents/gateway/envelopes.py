@@ -8,9 +8,11 @@ from typing import Final, NamedTuple
 
 from agents.gateway.mapping import RAW
 from agents.gateway.message import Message, Sender, Source
-from agents.gateway.payloads import read
+from agents.gateway.payloads import Content, read
 from agents.gateway.place import ENVELOPE, Address, Header, Place
-from agents.gateway.presence import Signal, says_offline
+from agents.gateway.presence import STRANGERS, Signal, says_offline
+from agents.gateway.sparkplug.nodes import Birth
+from agents.gateway.spoken import Spoken, spoken
 from agents.gateway.terms import Policy
 from agents.rowfile import Unfit
 from schemas.bounds import (
@@ -59,7 +61,9 @@ class Enveloped:
     """Messages that told of their device alone."""
     tenants: dict[int, str]
     """Whose the messages are that make no envelope, where that is known."""
-    misfits: int
+    births: list[tuple[int, Birth]]
+    """Of Sparkplug's nodes and devices, to be kept; each with the message it is of."""
+    misfits: int = 0
     """Messages of a lower quality of service than their mapping asks for."""
 
     def moved(self, rows: Sequence[int]) -> None:
@@ -68,11 +72,12 @@ class Enveloped:
         self.rejects = [replace(reject, row=rows[reject.row]) for reject in self.rejects]
         self.coalesced = [rows[row] for row in self.coalesced]
         self.tenants = {rows[row]: tenant for row, tenant in self.tenants.items()}
+        self.births = [(rows[row], birth) for row, birth in self.births]
 
 
 def envelop(deliveries: Sequence[Delivery], place: Place, schema_id: int, now_ms: int) -> Enveloped:
     """Map and read messages, and write them by the envelope's schema, which has that id; total: no input raises."""
-    made = Enveloped([], [], [], [], [], [], [], {}, 0)
+    made = Enveloped([], [], [], [], [], [], [], {}, [])
     frame = schema_id.to_bytes(FRAME_BYTES)
     row = -1
     for messages, source, (tenant, _), received_at in deliveries:
@@ -88,28 +93,50 @@ def envelop(deliveries: Sequence[Delivery], place: Place, schema_id: int, now_ms
                 continue
             device = address.device
             if address.signal or device.barred:
-                if not _is_data(made, row, address, message, source, received_at):
+                if not _is_data(made, row, address, message, place, source, received_at):
                     continue
                 address = place.aside(address)
             device.seen_at = received_at
             device.source = source
             target = address.target
-            text, document, defect = read(message, target, place.writers, place.sparkplug)
             said = message.headers
-            if large := _too_large(message, text, said):
-                made.rejects.append(Reject(row, Reason.TOO_LARGE, large))
-                continue
-            own = _identity(address.tenant, topic, document, said, message.payload)
-            message_id, mark = own or (f"{place.node}-{place.run}-{place.taken + row:x}", None)
-            name = message_id.encode()
-            kind = _kind(RAW if document is None else target.data_type, message.qos, target.priority, place.node)
-            why = part(ENVELOPE, defect=defect) if defect else _NO_DEFECT
-            pieces = (frame, length(len(name)), name, address.whose, protocol, address.origin, times, length(len(text)), text, kind, why)
-            made.values.append(b"".join(pieces))
-            made.rows.append(row)
-            made.addresses.append(address)
-            made.headers.append(_with(address.headers, said) if said else address.headers)
-            made.marks.append(mark)
+            if target.speaker is None:
+                contents: Sequence[Content] = (read(message, target, place.writers),)
+                own = _identity(address.tenant, topic, contents[0].document, said, message.payload)
+            else:
+                heard = spoken(place, address, message.payload, received_at)
+                _note(made, row, address, heard, place, source, received_at)
+                contents = heard.contents
+                own = _identity_of_node(address.tenant, topic, heard.name, said, message.payload)
+            headers = _with(address.headers, said) if said else address.headers
+            for number, (text, document, defect) in enumerate(contents):
+                if large := _too_large(message, text, said):
+                    made.rejects.append(Reject(row, Reason.TOO_LARGE, large))
+                    break
+                message_id, mark = own or (f"{place.node}-{place.run}-{place.taken + row:x}", None)
+                if number:
+                    message_id, mark = f"{message_id}.{number}", mark and f"{mark}\0{number}"
+                name = message_id.encode()
+                kind = _kind(RAW if document is None else target.data_type, message.qos, target.priority, place.node)
+                why = part(ENVELOPE, defect=defect) if defect else _NO_DEFECT
+                pieces = (
+                    frame,
+                    length(len(name)),
+                    name,
+                    address.whose,
+                    protocol,
+                    address.origin,
+                    times,
+                    length(len(text)),
+                    text,
+                    kind,
+                    why,
+                )
+                made.values.append(b"".join(pieces))
+                made.rows.append(row)
+                made.addresses.append(address)
+                made.headers.append(headers)
+                made.marks.append(mark)
             made.misfits += message.qos < target.qos and source is Source.MQTT
     place.taken += row + 1
     return made
@@ -135,10 +162,28 @@ def _kind(data_type: str, qos: int, priority: str, node: str) -> bytes:
     return part(ENVELOPE, data_type=data_type, metadata={"qos": qos, "priority": priority, "gateway_node": node})
 
 
-def _is_data(made: Enveloped, row: int, address: Address, message: Message, source: Source, at: int) -> bool:
+def _note(made: Enveloped, row: int, address: Address, heard: Spoken, place: Place, source: Source, at: int) -> None:
+    """Note of a message of Sparkplug what is no envelope: births, what could not be read, and that its edge node lives."""
+    if node := place.fleet.devices.get((address.tenant, address.under)):
+        node.seen_at, node.source = at, source
+    if heard.birth is not None:
+        made.births.append((row, heard.birth))
+    if heard.defect:
+        made.rejects.append(Reject(row, heard.reason, brief(heard.defect, DETAIL_LETTERS)))
+    elif not heard.contents:
+        made.coalesced.append(row)
+    made.tenants[row] = address.tenant
+
+
+def _is_data(made: Enveloped, row: int, address: Address, message: Message, place: Place, source: Source, at: int) -> bool:
     """Whether a message is data, though of a barred device; what is rejected, or tells of its device alone, is noted."""
     device = address.device
-    if device.barred is Policy.REJECT:
+    if address.signal in STRANGERS:
+        if address.signal is Signal.DEATH and (wrong := spoken(place, address, message.payload, at)).contents:
+            made.rejects.append(Reject(row, Reason.UNDECODABLE, wrong.contents[0].defect))
+        else:
+            made.coalesced.append(row)
+    elif device.barred is Policy.REJECT:
         made.rejects.append(Reject(row, Reason.UNKNOWN_DEVICE, f"{device.tenant} has no device {device.device} in service"))
     elif address.signal is None:
         return True
@@ -183,6 +228,13 @@ def _identity(tenant: str, topic: str, document: object, said: Mapping[str, str]
         name = f"{topic}#{sequence}@{at if type(at) is int else quoted(at) if at else at}"
         return _bounded(name), f"{tenant}\0{topic}\0number\0{sequence}\0{hash(payload)}"
     return None
+
+
+def _identity_of_node(tenant: str, topic: str, name: str, said: Mapping[str, str], payload: bytes) -> tuple[str, str] | None:
+    """The same of an edge node's, whose numbers begin anew after 255: only with its time a message is told from another."""
+    if "message_id" in said:
+        return _identity(tenant, topic, None, said, payload)
+    return (_bounded(f"{topic}#{name}"), f"{tenant}\0{topic}\0number\0{name}\0{hash(payload)}") if name else None
 
 
 def _bounded(name: str) -> str:

@@ -9,10 +9,11 @@ from paho.mqtt.matcher import MQTTMatcher
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from agents.gateway.layout import Layout
-from agents.gateway.sparkplug import NAMESPACE
+from agents.gateway.presence import SIGNALS
+from agents.gateway.sparkplug.names import NAMESPACE, Speaker, escaped, speaker
 from agents.rowfile import Unfit
 from schemas.bounds import DEVICE_ID_BYTES, TOPIC_CHARACTERS
-from schemas.catalog import PRESENCE
+from schemas.catalog import CHANGELOGS, CONTRACTS, ENVELOPE, PRESENCE
 from schemas.codec import Codec
 from schemas.protobuf_schema import message_type
 from schemas.quoting import quoted
@@ -21,10 +22,15 @@ RAW: Final = "raw"
 """The data type of what could not be decoded."""
 # Each is a file and some memory at every broker; names come from devices.
 MOST_PREFIXES: Final = 50
+_OTHERS: Final = "others"
+_UNMAPPED: Final = "iot.raw.{1}"
+_OWN_TOPICS: Final = frozenset({name for name, contract in CONTRACTS.items() if contract.schema != ENVELOPE} | CHANGELOGS.keys())
+"""Those that are not for devices' messages."""
 _PLACE: Final = re.compile(r"\{(\d+)\}")
 _ILLEGAL: Final = re.compile(r"[^a-zA-Z0-9._-]")
 # Kafka takes 249; the rest is room for a tenant's name.
 _TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,180}")
+_LITERAL_HEAD: Final = re.compile(r"[a-zA-Z0-9_-]+\.[^{]*\{")
 
 
 class Priority(IntEnum):
@@ -97,6 +103,11 @@ class Row(BaseModel):
                     raise ValueError(f"{template!r} has {{{place}}}, and the pattern {wildcards} wildcards")
         if not _TOPIC.fullmatch(_PLACE.sub("x", self.topic)):
             raise ValueError(f"{self.topic!r} cannot be the name of a Kafka topic: letters, digits, '.', '_' and '-', at most 180")
+        if "{" in self.topic and not _LITERAL_HEAD.match(self.topic):
+            raise ValueError(f"{self.topic!r} has a place before its first dot: any device could choose whose topic it writes to")
+        reach = re.compile(_PLACE.sub(".*", re.escape(self.topic).replace(r"\{", "{").replace(r"\}", "}")))
+        if self.data_type not in SIGNALS and (own := next((name for name in sorted(_OWN_TOPICS) if reach.fullmatch(name)), None)):
+            raise ValueError(f"{self.topic!r} can be {own!r}, a topic of Headrace's own that is not for devices' messages")
         return self
 
     @classmethod
@@ -119,8 +130,14 @@ DEFAULT: Final = (
     Row(pattern="devices/+/heartbeat", topic=PRESENCE.topic, data_type="heartbeat"),
     Row(pattern="devices/+/presence", topic=PRESENCE.topic, data_type="presence"),
     # Sparkplug B: group, message type, edge node, device.
-    Row(pattern=f"{NAMESPACE}/+/+/+", topic="iot.sparkplug.raw", data_type="sparkplug", device="{3}"),
-    Row(pattern=f"{NAMESPACE}/+/+/+/+", topic="iot.sparkplug.raw", data_type="sparkplug", device="{4}"),
+    Row(pattern=f"{NAMESPACE}/+/+/+", topic="iot.sparkplug.raw", data_type="sparkplug", device="{1}~{3}"),
+    Row(pattern=f"{NAMESPACE}/+/+/+/+", topic="iot.sparkplug.raw", data_type="sparkplug", device="{1}~{3}~{4}"),
+    # What hosts tell devices, where many devices' software has it; Sparkplug's needs no row.
+    Row(pattern="zigbee2mqtt/+/set", topic=PRESENCE.topic, data_type="host-command"),
+    Row(pattern="zigbee2mqtt/+/set/+", topic=PRESENCE.topic, data_type="host-command"),
+    Row(pattern="zigbee2mqtt/+/get", topic=PRESENCE.topic, data_type="host-command"),
+    Row(pattern="cmnd/+/#", topic=PRESENCE.topic, data_type="host-command"),
+    Row(pattern="homie/+/+/+/set", topic=PRESENCE.topic, data_type="host-command"),
 )
 
 
@@ -139,8 +156,8 @@ class Target(NamedTuple):
     pattern: str
     """Of the row; empty: none matched."""
     qos: int
-    sparkplug: bool
-    """Whether the MQTT topic says that the payload is Sparkplug B."""
+    speaker: Speaker | None
+    """Who says it, where the MQTT topic says that the payload is Sparkplug B."""
 
 
 class _Parsed(NamedTuple):
@@ -158,14 +175,15 @@ class _Parsed(NamedTuple):
 class Routes:
     """The rows in force."""
 
-    def __init__(self, rows: Iterable[Row] = DEFAULT) -> None:
-        """Of two rows of one pattern the later counts."""
+    def __init__(self, rows: Iterable[Row] = DEFAULT, filled: dict[str, set[str]] | None = None) -> None:
+        """Of two rows of one pattern the later counts. `filled`: what was filled into topics that have places, by rows before these."""
         self.rows = {row.pattern: row for row in rows}
         self._matcher = MQTTMatcher()  # type: ignore[no-untyped-call]
         for row in self.rows.values():
             if not row.retired:
                 self._matcher[row.pattern] = _Parsed.of(row)
-        self._prefixes: set[str] = set()
+        self._filled = {} if filled is None else filled
+        """By the row's topic."""
 
     def target(self, topic: str) -> Target:
         """Where a message published to `topic` goes. Raises Unfit if there is no place for it."""
@@ -173,21 +191,52 @@ class Routes:
             raise Unfit("topic", f"{quoted(topic)} is no text")
         if len(topic) > TOPIC_CHARACTERS:
             raise Unfit("topic", f"{quoted(topic)} is longer than {TOPIC_CHARACTERS} characters")
+        try:
+            said_by = speaker(topic)
+        except ValueError as wrong:
+            raise Unfit("topic", f"{quoted(topic)} is not {wrong}") from wrong
         rows: list[_Parsed] = sorted(self._matcher.iter_match(topic), key=_precision)  # type: ignore[no-untyped-call]
-        target = _by_row(rows[0], topic) if rows else self._by_prefix(topic)
+        target = self._by_row(rows[0], topic, said_by) if rows else self._by_prefix(topic, said_by)
         if not 1 <= len(target.device_id.encode()) <= DEVICE_ID_BYTES:
             raise Unfit("device", f"{quoted(topic)} names a device of {len(target.device_id.encode())} bytes, not 1 to {DEVICE_ID_BYTES}")
         return target
 
-    def _by_prefix(self, topic: str) -> Target:
+    def _by_row(self, parsed: _Parsed, topic: str, said_by: Speaker | None) -> Target:
+        row, layout, record = parsed
+        found = _wild(row.pattern.split("/"), topic.split("/"))
+        # what Sparkplug calls devices may have any character, and is to be told apart from what is joined to it
+        names = found if said_by is None else [*map(escaped, found)]
+        parts = self._few(row.topic, [_ILLEGAL.sub("-", each) for each in found])
+        return Target(
+            topic=_fill(row.topic, parts),
+            device_id=_fill(row.device, names),
+            tenant=_fill(row.tenant, found),
+            data_type=row.data_type,
+            priority=row.priority,
+            layout=layout,
+            record=record,
+            pattern=row.pattern,
+            qos=row.qos,
+            speaker=said_by,
+        )
+
+    def _by_prefix(self, topic: str, said_by: Speaker | None) -> Target:
         """Of what no row names: `iot.raw.<prefix>`, the prefix being what the device's name has before its first `_`."""
         levels = topic.split("/")
-        device = levels[1] if len(levels) > 1 and levels[1] else levels[0]
-        prefix = _ILLEGAL.sub("-", device.partition("_")[0])[:60]
-        if prefix not in self._prefixes and len(self._prefixes) >= MOST_PREFIXES:
-            prefix = "others"
-        self._prefixes.add(prefix)
-        return Target(f"iot.raw.{prefix}", device, "", "unmapped", "NORMAL", None, None, "", 0, topic.startswith(f"{NAMESPACE}/"))
+        device = said_by.id if said_by else levels[1] if len(levels) > 1 and levels[1] else levels[0]
+        (prefix,) = self._few(_UNMAPPED, [_ILLEGAL.sub("-", device.partition("_")[0])[:60]])
+        return Target(_fill(_UNMAPPED, [prefix]), device, "", "unmapped", "NORMAL", None, None, "", 0, said_by)
+
+    def _few(self, template: str, parts: list[str]) -> list[str]:
+        """What to fill into a topic's name; `others` where so many names were made of it that devices would make it any number."""
+        if "{" not in template:
+            return parts
+        made = self._filled.setdefault(template, set())
+        name = _fill(template, parts)
+        if name not in made and len(made) >= MOST_PREFIXES:
+            return [_OTHERS] * len(parts)
+        made.add(name)
+        return parts
 
 
 def _is_text(topic: str) -> bool:
@@ -203,16 +252,8 @@ def _precision(parsed: _Parsed) -> list[int]:
     return [{"+": 1, "#": 2}.get(level, 0) for level in parsed.row.pattern.split("/")]
 
 
-def _by_row(parsed: _Parsed, topic: str) -> Target:
-    row, layout, record = parsed
-    found = _wild(row.pattern.split("/"), topic.split("/"))
-
-    def filled(template: str) -> str:
-        return _PLACE.sub(lambda place: found[int(place[1]) - 1], template)
-
-    kafka = _ILLEGAL.sub("-", filled(row.topic))
-    named = topic.startswith(f"{NAMESPACE}/")
-    return Target(kafka, filled(row.device), filled(row.tenant), row.data_type, row.priority, layout, record, row.pattern, row.qos, named)
+def _fill(template: str, parts: list[str]) -> str:
+    return _PLACE.sub(lambda place: parts[int(place[1]) - 1], template)
 
 
 def _wild(pattern: list[str], levels: list[str]) -> list[str]:

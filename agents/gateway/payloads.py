@@ -8,7 +8,6 @@ from google.protobuf.message import DecodeError
 from agents.gateway.mapping import Target
 from agents.gateway.message import Message
 from agents.gateway.readings import FORMATS
-from agents.gateway.sparkplug import Sparkplug
 from schemas import json_text
 from schemas.bounds import TEXT_BYTES
 from schemas.codec import FRAME_BYTES, GREATEST_SCHEMA_ID, Codec
@@ -38,21 +37,23 @@ def awaited(message: Message, writers: Mapping[int, Codec], missing: Set[int]) -
     return schema_id
 
 
-def read(message: Message, target: Target, writers: Mapping[int, Codec], sparkplug: Sparkplug) -> Content:
+def read(message: Message, target: Target, writers: Mapping[int, Codec]) -> Content:
     """Read a message; total: no input raises. Avro has Confluent's frame, and `writers` its schemas by id."""
     payload = message.payload
     try:
-        if target.sparkplug:
-            document: object = sparkplug.read(message.topic, payload)
-        elif (name := _format(message.content_type)) == "JSON" and target.layout is None:
+        if (name := _format(message.content_type)) == "JSON" and target.layout is None:
             return Content(payload, json_text.loads(payload))
-        else:
-            document = _document(payload, message.content_type, name, target, writers)
+        document = _document(payload, message.content_type, name, target, writers)
         return Content(json_text.dumps(document), document)
     except DecodeError as error:
         defect = f"not this Protobuf message: {error}"
     except ValueError as error:
         defect = str(error)
+    return raw(payload, defect)
+
+
+def raw(payload: bytes, defect: str) -> Content:
+    """A payload as it is, and why it could not be read."""
     return Content(payload.hex().encode(), None, brief(defect, TEXT_BYTES))
 
 

@@ -5,12 +5,14 @@ from typing import Final, NamedTuple
 
 from agents.gateway.fleet import Fleet
 from agents.gateway.mapping import Priority, Routes, Target
-from agents.gateway.presence import SIGNALS, Presence, Signal
-from agents.gateway.sparkplug import Sparkplug
+from agents.gateway.presence import SIGNALS, STRANGERS, Presence, Signal
+from agents.gateway.sparkplug.names import Kind, Node
+from agents.gateway.sparkplug.nodes import Nodes
 from agents.rowfile import Unfit
-from schemas.catalog import LIGHTS, QUARANTINE, in_kafka
+from schemas.catalog import DEFAULT_TENANT, LIGHTS, QUARANTINE, in_kafka
 from schemas.codec import Codec
 from schemas.parts import part
+from schemas.quoting import quoted
 
 Header = tuple[str, bytes]
 ENVELOPE: Final = LIGHTS.codec
@@ -44,18 +46,35 @@ class Address(NamedTuple):
     """The envelope's `device_id` and `tenant_id` as they stand in a record."""
     origin: bytes
     """Its `original_topic`."""
+    under: str = ""
+    """The edge node of Sparkplug whose device it is."""
 
 
 class Place:
     """One gateway."""
 
-    def __init__(self, node: str, run: str, tenant: str, tenants: Set[str] = frozenset(), fleet: Fleet | None = None) -> None:
-        """`run`: of this start of it, no two are the same. `tenant`: whose messages are that no other of `tenants` claims."""
+    def __init__(
+        self,
+        node: str,
+        run: str,
+        tenant: str,
+        tenants: Set[str] = frozenset(),
+        fleet: Fleet | None = None,
+        *,
+        hears_all: bool = True,
+    ) -> None:
+        """`run`: of this start of it, no two are the same. `tenant`: whose messages are that no other of `tenants` claims.
+
+        `hears_all`: no other gateway shares its MQTT subscription.
+        """
         self.node, self.run, self.tenant, self.tenants = node, run, tenant, tenants
         self.fleet = fleet or Fleet(node)
-        self.routes = Routes()
+        self.filled: dict[str, set[str]] = {}
+        """What devices' names were filled into Kafka's topics, see `Routes`."""
+        self.routes = Routes(filled=self.filled)
         self.writers: Mapping[int, Codec] = {}
-        self.sparkplug = Sparkplug()
+        self.nodes = Nodes(in_order=hears_all)
+        """The edge nodes of Sparkplug B."""
         self.taken = 0
         """Messages so far: with node and run it names those that name themselves by nothing."""
         self._addresses: dict[tuple[str, str], Address] = {}
@@ -73,6 +92,19 @@ class Place:
                 self._addresses.clear()
             found = self._addresses[topic, proven] = self._find(topic, proven)
         return found
+
+    def speaks_as(self, topic: str, proven: str) -> str:
+        """Which device's the messages of a topic are, without a trace of having been asked; empty if they go nowhere."""
+        if (found := self._addresses.get((topic, proven))) is not None:
+            return found.target.device_id
+        try:
+            return self.routes.target(topic).device_id
+        except Unfit:
+            return ""
+
+    def named_at(self, node: Node, device: str = "") -> str:
+        """What an edge node, or a device under it, is called by the mapping."""
+        return self.speaks_as(node.topic(Kind.DDATA if device else Kind.NDATA, device), "")
 
     def tenant_at(self, topic: str) -> str:
         """Whose the messages of a topic are that nobody proved to be anybody's; the gateway's own if they go nowhere."""
@@ -101,11 +133,26 @@ class Place:
         """As the sender proved, as the mapping says, or as the device is called: TENANT_TYPE_NUMBER (requirement document, case 2)."""
         target = self.routes.target(topic)
         tenant = proven or (target.tenant if target.tenant in self.tenants else self.tenant_of(target.device_id))
+        if tenant == DEFAULT_TENANT and target.topic.partition(".")[0] in self.tenants - {tenant}:
+            raise Unfit("topic", f"{quoted(topic)} maps to {target.topic}, a topic of another tenant")
         key = target.device_id.encode()
         headers = [("device_id", key), ("tenant_id", tenant.encode()), ("priority", target.priority.encode())]
-        signal = SIGNALS.get(target.data_type)
-        device = self.fleet.presence(tenant, target.device_id, "" if signal else _TYPES.get(target.data_type, target.data_type))
+        signal = _signal(target)
+        if signal in STRANGERS:
+            # what is said to a device, or of its end, makes none
+            device = Presence(tenant, target.device_id)
+        else:
+            device = self.fleet.presence(tenant, target.device_id, "" if signal else _TYPES.get(target.data_type, target.data_type))
         urgent = target.priority == Priority.CRITICAL.name
         whose = part(ENVELOPE, device_id=target.device_id, tenant_id=tenant)
         origin = part(ENVELOPE, original_topic=topic)
-        return Address(target, tenant, in_kafka(tenant, target.topic), key, headers, urgent, device, signal, whose, origin)
+        under = self.named_at(target.speaker.node) if target.speaker and target.speaker.device else ""
+        return Address(target, tenant, in_kafka(tenant, target.topic), key, headers, urgent, device, signal, whose, origin, under)
+
+
+def _signal(target: Target) -> Signal | None:
+    """What its messages tell that are not kept; of Sparkplug's the topic says it, whatever the row."""
+    if target.speaker is None:
+        return SIGNALS.get(target.data_type)
+    kind = target.speaker.kind
+    return Signal.COMMAND if kind.of_host else Signal.DEATH if kind.is_death else None

@@ -11,15 +11,22 @@ from agents.gateway.terms import Policy
 
 
 class Signal(StrEnum):
-    """Data types of the mapping whose messages tell of the device alone: they are noted, and not kept."""
+    """What messages are that tell of a device alone, or are not of it: they are noted, and not kept."""
 
     HEARTBEAT = "heartbeat"
     """It lives, whatever the payload is."""
     PRESENCE = "presence"
     """`online` or `offline`, from the device or as its last will."""
+    COMMAND = "host-command"
+    """A host says it to the device, or of itself: it is no sign of life of anybody."""
+    DEATH = "death"
+    """An edge node of Sparkplug, or its last will, says that it or a device under it is gone."""
 
 
-SIGNALS: Final[Mapping[str, Signal]] = {str(signal): signal for signal in Signal}
+SIGNALS: Final[Mapping[str, Signal]] = {str(signal): signal for signal in (Signal.HEARTBEAT, Signal.PRESENCE, Signal.COMMAND)}
+"""Those that a row of the mapping can say."""
+STRANGERS: Final = frozenset({Signal.COMMAND, Signal.DEATH})
+"""Those that a device does not send."""
 
 
 class Status(StrEnum):

@@ -80,6 +80,8 @@ LEDGER: Final = Board(
             (
                 of("headrace_gateway_logins_total", "Logins", by=("outcome",)),
                 of("headrace_turned_away_messages_total", "Messages turned away"),
+                of("headrace_sparkplug_nodes", "Sparkplug edge nodes"),
+                of("headrace_sparkplug_rebirths_total", "Births asked of edge nodes"),
                 of("headrace_unfit_credentials_total", "Unfit credentials"),
             ),
         ),

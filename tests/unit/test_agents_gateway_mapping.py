@@ -26,7 +26,7 @@ def target(topic, *rows):
         ("lights/l-1/status", "lighting.status.raw", "l-1", "NORMAL"),
         ("parking/p-1/occupancy", "parking.occupancy.raw", "p-1", "NORMAL"),
         ("manhole/m-1/alarm", "infrastructure.manhole.alert", "m-1", "CRITICAL"),
-        ("spBv1.0/plant/DDATA/edge-1/pump-3", "iot.sparkplug.raw", "pump-3", "NORMAL"),
+        ("spBv1.0/plant/DDATA/edge-1/pump-3", "iot.sparkplug.raw", "plant~edge-1~pump-3", "NORMAL"),
         ("bins/waste_7/level", "iot.raw.waste", "waste_7", "NORMAL"),
         ("alone", "iot.raw.alone", "alone", "NORMAL"),
     ],
@@ -70,6 +70,33 @@ def test_devices_do_not_make_topics_without_end():
     topics = {routes.target(f"new/{n}x_1/t").topic for n in range(2 * MOST_PREFIXES)}
     assert len(topics) == MOST_PREFIXES + 1
     assert "iot.raw.others" in topics
+
+
+def test_what_devices_made_topics_of_is_known_to_the_rows_that_come_after():
+    filled = {}
+    row = Row(pattern="own/+/x", topic="own.{1}", data_type="d")
+    names = {Routes([row], filled).target(topic).topic for n in range(2 * MOST_PREFIXES) for topic in (f"own/{n}/x", f"new/{n}x_1/t")}
+    assert len(names) == 2 * (MOST_PREFIXES + 1)
+    assert {"own.others", "iot.raw.others"} <= names
+
+
+@pytest.mark.parametrize(
+    ("topic", "why"),
+    [
+        ("{1}", "before its first dot"),
+        ("{1}.raw", "before its first dot"),
+        ("my{1}.raw", "before its first dot"),
+        ("credentials", "'credentials'"),
+        ("city.{1}", "'city.district"),
+        ("factory.{1}s", "'factory.readings'"),
+        ("city-city-1m-changelog", "changelog"),
+    ],
+)
+def test_no_row_lets_devices_choose_whose_topic_they_write_to(topic, why):
+    with pytest.raises(ValidationError, match=why):
+        Row(pattern="a/+/b", topic=topic, data_type="d")
+    Row(pattern="a/+/b", topic="mine.{1}", data_type="d")
+    Row(pattern="a/+/b", topic="env.{1}.raw", data_type="d")
 
 
 @pytest.mark.parametrize("topic", ["lights//status", "", f"lights/{'x' * 201}/status"])

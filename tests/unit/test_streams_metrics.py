@@ -25,6 +25,8 @@ UNITS = {
     "devices",
     "logins",
     "credentials",
+    "nodes",
+    "rebirths",
 }
 
 
