@@ -17,6 +17,9 @@ import polars as pl
 from agents.episodes import NEVER, Episode, Episodes, Key, is_absorbed, is_forgotten, memory_ms
 from agents.rules import Rule, columns, evaluate
 
+MOST_MESSAGE: Final = 1_000
+"""Characters of an alert's message: names of devices are other people's, and a record has to fit into Kafka."""
+
 
 class Status(StrEnum):
     """What happened to an episode."""
@@ -202,7 +205,7 @@ def _alert(rule: Rule, origin: Origin, key: Key, reading: _Reading, status: Stat
         str(status),
         reading.value,
         reading.threshold,
-        rule.message.format(**facts),
+        rule.message.format(**facts)[:MOST_MESSAGE],
         raised_at,
         reading.timestamp,
         reading.is_historic,

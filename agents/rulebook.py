@@ -4,15 +4,17 @@ A rule's conditions are SQL expressions over the columns its stage has; they loo
 does not depend on the batch it is in.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from string import Formatter
 from typing import Any, Final, Literal
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agents import rowfile
+from agents.operators.expression import expression
 from agents.outlook import views
 from agents.reading import Domain
 from agents.rowfile import RowFile, Unfit
@@ -21,6 +23,8 @@ from tables import trends
 
 FACTS: Final = {"device": "press-1", "subject": "temperature", "value": 1.0, "threshold": 1.0}
 """What a message may name."""
+MOST_MESSAGE: Final = 500
+"""Characters of a message's format; what it says of a reading is cut, see `agents.alerts.MOST_MESSAGE`."""
 
 
 class Row(BaseModel):
@@ -47,8 +51,12 @@ class Row(BaseModel):
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Row":
-        """The row of a record of the topic, unchecked."""
-        return cls.model_construct(**{name: record[name] for name in cls.model_fields})
+        """The row of a record of the topic. Raises Unfit."""
+        try:
+            return cls.model_validate({name: record[name] for name in cls.model_fields})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise Unfit(str(first["loc"][0]), first["msg"]) from error
 
 
 def parse(text: str, domains: Mapping[str, Domain]) -> RowFile[Row]:
@@ -64,37 +72,51 @@ def _row(rule: object, domain: Domain) -> Row:
 
 def fit(row: Row, domain: Domain) -> Rule:
     """The rule a row is in its domain. Raises Unfit."""
-    probe = _probe(stage(domain, row.over))
-    conditions = {field: _expression(field, getattr(row, field), probe, boolean=True) for field in ("raises", "clears")}
-    threshold = _expression("threshold", row.threshold, probe, boolean=False)
+    if row.retired:
+        return _retired(row)
+    columns = stage(domain, row.over)
+    raises, clears = _condition("raises", row.raises, columns), _condition("clears", row.clears, columns)
+    threshold = _number("threshold", row.threshold, columns)
     _check_message(row.message)
-    escalation = _escalation(row, probe)
+    escalation = _escalation(row, columns)
     if row.command and row.over != "readings":
         raise Unfit("command", "trends are a minute old: only a rule over readings commands a machine")
     return Rule(
         name=row.name,
         severity=row.severity,
-        raises=pl.lit(value=False) if row.retired else conditions["raises"],
-        clears=pl.lit(value=True) if row.retired else conditions["clears"],
+        raises=raises,
+        clears=clears,
         threshold=threshold.cast(pl.Float64),
         cooldown_ms=int(row.cooldown_minutes * 60_000),
         message=row.message,
         hold_ms=int(row.hold_seconds * 1000),
-        escalation=None if row.retired else escalation,
+        escalation=escalation,
         command=row.command,
     )
 
 
-def _escalation(row: Row, probe: pl.DataFrame) -> Escalation | None:
-    severity = Severity(row.severity)
-    to = Severity(row.escalates_to or severity.higher)
+def _retired(row: Row) -> Rule:
+    """A rule that raises nothing and closes what is open, whatever the row says besides: one that does not fit can be retired, too."""
+    return Rule(
+        name=row.name,
+        severity=row.severity,
+        raises=pl.lit(value=False),
+        clears=pl.lit(value=True),
+        threshold=pl.lit(0.0),
+        cooldown_ms=int(row.cooldown_minutes * 60_000),
+        message="retired",
+    )
+
+
+def _escalation(row: Row, columns: pl.Schema) -> Escalation | None:
+    severity, to = row.severity, row.escalates_to or row.severity.higher
     if row.escalates is None:
         if row.escalates_to:
             raise Unfit("escalates_to", "needs a condition, escalates")
         return None
     if to.rank <= severity.rank:
         raise Unfit("escalates_to" if row.escalates_to else "escalates", f"{to} is not above {severity}, the rule's severity")
-    return Escalation(_expression("escalates", row.escalates, probe, boolean=True), to)
+    return Escalation(_condition("escalates", row.escalates, columns), to)
 
 
 def with_rows(domain: Domain, rows: Iterable[Row]) -> Domain:
@@ -122,44 +144,29 @@ def stage(domain: Domain, over: str) -> pl.Schema:
     return readings.schema
 
 
-_SAMPLES: Final[Mapping[pl.DataType | type[pl.DataType], list[object]]] = {
-    pl.Float64: [0.0, 1.5, -1e300, float("nan"), None],
-    pl.Int64: [0, 1, -(2**62), 2**62, None],
-    pl.String: ["", "a", "Ω", "0", None],
-}
-
-
-def _probe(schema: pl.Schema) -> pl.DataFrame:
-    """Rows of hard values in every column."""
-    return pl.DataFrame([pl.Series(name, _SAMPLES.get(dtype, [None] * 5), dtype) for name, dtype in schema.items()])
-
-
-def _expression(field: str, text: str, probe: pl.DataFrame, *, boolean: bool) -> pl.Expr:
-    try:
-        expression = pl.sql_expr(text)
-        whole = probe.with_columns(found=expression).select("found")
-        alone = pl.concat([probe[row].with_columns(found=expression).select("found") for row in range(probe.height)])
-    except pl.exceptions.ColumnNotFoundError as error:
-        name = str(error).split('"')[1]
-        raise Unfit(field, f"no column {name}; there are {', '.join(probe.columns)}", max(text.find(name), 0)) from error
-    except pl.exceptions.PolarsError as error:
-        raise Unfit(field, str(error).splitlines()[0]) from error
-    if not whole.equals(alone):
-        raise Unfit(field, f"{text!r} looks at several rows at once; a rule looks at one")
-    dtype = whole["found"].dtype
-    if boolean and dtype != pl.Boolean:
+def _condition(field: str, text: str, columns: pl.Schema) -> pl.Expr:
+    found, dtype = expression(field, text, columns)
+    if dtype != pl.Boolean:
         raise Unfit(field, f"{text!r} is {dtype}, a condition is true or false")
-    if not boolean and not dtype.is_numeric():
+    return found
+
+
+def _number(field: str, text: str, columns: pl.Schema) -> pl.Expr:
+    found, dtype = expression(field, text, columns)
+    if not dtype.is_numeric():
         raise Unfit(field, f"{text!r} is {dtype}, a threshold is a number")
-    return expression
+    return found
 
 
 def _check_message(message: str) -> None:
+    if len(message) > MOST_MESSAGE:
+        raise Unfit("message", f"{len(message)} characters are too many; there may be {MOST_MESSAGE}")
     try:
-        names = [name for _, name, _, _ in Formatter().parse(message) if name is not None]
-        for name in names:
-            if name not in FACTS:
+        for _, name, spec, _ in Formatter().parse(message):
+            if name is not None and name not in FACTS:
                 raise Unfit("message", f"{{{name}}} is not known; there are {', '.join(FACTS)}", max(message.find(name), 0))
+            if spec and ("{" in spec or re.search(r"\d{3}", spec)):
+                raise Unfit("message", f"{spec!r} is no format of a message: no field in it, and no width above 99", message.find(spec))
         message.format(**FACTS)
-    except ValueError as error:
+    except (ValueError, LookupError, AttributeError) as error:
         raise Unfit("message", str(error)) from error

@@ -9,7 +9,8 @@ two halves of `settle`: while one thread folds what was cut off, another may obs
 import logging
 from collections import Counter
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -153,6 +154,7 @@ class Watch:
         raised = alerts.judge(found.rules, self.episodes, readings, self.outlook.origin)
         # As long as a reading counts as one of now, a command it calls for does.
         told = commands.called_for(found.rules, raised, readings, spec.patience_ms) if raised.height else commands.NONE
+        self._keep_places(found.readings, readings.height)  # no rule raises an exception any more
         if readings.height:
             self.stream_time = readings["watermark"][-1] + spec.patience_ms
         late = readings.clear()
@@ -170,12 +172,26 @@ class Watch:
 
     def _new(self, readings: pl.DataFrame) -> pl.DataFrame:
         """Those that did not come before, where that is told by their places."""
-        if (places := self.domain.windowing.places) is None:
-            return readings
-        came_before = repeated(places, self.places, readings)
-        self.places = advanced(places, self.places, readings)
-        self.counts["duplicate"] += int(came_before.sum())
-        return readings.filter(~came_before)
+        places = self.domain.windowing.places
+        return readings if places is None else readings.filter(~repeated(places, self.places, readings))
+
+    def _keep_places(self, readings: pl.DataFrame, new: int) -> None:
+        """Remember where readings stood, so many of them new, for those to come."""
+        if (places := self.domain.windowing.places) is not None:
+            self.places = advanced(places, self.places, readings)
+            self.counts["duplicate"] += readings.height - new
+
+    def crashing(self, batch: Records, writers: Mapping[int, Codec], missing: Set[int]) -> dict[str, Exception]:
+        """Rules over readings that raise on a batch, each tried by itself on a copy of the state, and what they raise."""
+        found: dict[str, Exception] = {}
+        for rule in self.domain.rules:
+            trial = deepcopy(self, {id(self.domain): self.domain})
+            trial.adopt(replace(self.domain, rules=[rule]))
+            try:
+                trial.observe(batch, writers, missing)
+            except Exception as error:
+                found[rule.name] = error
+        return found
 
     def crashed(self, batch: Records, error: Exception) -> Observed:
         """Reject every record of a batch on which a rule raised: the log tells where, the dead letters keep the data."""

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,9 +15,9 @@ from rich.table import Table
 from agents.alerts import Status
 from agents.domains import DOMAINS
 from agents.reading import Domain
-from agents.rowfile import Refused, RowFile
+from agents.rowfile import Refused, RowFile, Unfit
 from agents.rulebook import Row, parse, stage, with_rows
-from agents.rules import Rule
+from agents.rules import Rule, Severity
 from deploy.reach import reached
 from schemas.catalog import RULES
 from streams import operators
@@ -102,16 +103,13 @@ def retire(domain: Annotated[str, typer.Argument(help="E.g. factory.")], name: A
     if domain not in DOMAINS:
         raise typer.BadParameter(f"no domain {domain}; there are {', '.join(DOMAINS)}")
     with reached():
-        applied = {row.name: row for row in _applied(domain)}
+        applied = {record["name"]: record for record in operators.latest(RULES).filter(domain=domain).iter_rows(named=True)}
         of_code = {rule.name: (rule, over) for over, rules in _of_code(DOMAINS[domain]).items() for rule in rules}
         if name in applied:
-            row = applied[name].model_copy(update={"retired": True})
+            row = _retired(applied[name])
         elif name in of_code:
             rule, over = of_code[name]
-            row = Row.model_validate(
-                {"name": name, "over": over, "severity": rule.severity, "raises": "false", "clears": "true", "threshold": "0"}
-                | {"cooldown_minutes": rule.cooldown_ms / 60_000, "message": "retired", "retired": True}
-            )
+            row = _retired({"name": name, "over": over, "severity": rule.severity, "cooldown_minutes": rule.cooldown_ms / 60_000})
         else:
             raise typer.BadParameter(f"no rule {name} in {domain}; there are {', '.join(of_code | applied)}")
         asyncio.run(operators.apply(settings(), RULES, domain, [row]))
@@ -147,8 +145,13 @@ def _of_code(domain: Domain) -> dict[str, list[Rule]]:
     return {"readings": list(domain.rules), "trends": list(domain.trend_rules)}
 
 
-def _applied(domain: str) -> list[Row]:
-    return [Row.of(record) for record in operators.latest(RULES).filter(domain=domain).iter_rows(named=True)]
+def _retired(record: Mapping[str, Any]) -> Row:
+    """The rule as it was, but retired; as one that says nothing where no worker takes what it says."""
+    nothing = {"severity": Severity.INFO, "raises": "false", "clears": "true", "threshold": "0", "message": "retired"}
+    try:
+        return Row.of({**Row(name=record["name"], **nothing).model_dump(), **record, "retired": True})
+    except Unfit:
+        return Row(name=record["name"], **nothing, retired=True)
 
 
 def _parse(file: Path) -> RowFile[Row]:

@@ -65,6 +65,8 @@ def of_watching(watching: "Watching") -> Iterator[Sample]:
     assigned = watching.app.consumer.assignment()
     if any(tp.topic == named(watching.domain.source.topic) and tp not in watching.lanes for tp in assigned):
         return
+    for rule, times in watching.switched_off.items():
+        yield Sample("headrace_switched_off_rules_total", (watching.domain.name, rule), times)
     now = time.time()
     for lane in watching.lanes.values():
         labels = (watching.domain.name, str(lane.tp.partition))

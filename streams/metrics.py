@@ -73,6 +73,13 @@ CATALOGUE: Final = (
         "Above 0: the rule is wrong; the log has its traceback. The other rules, and the worker, go on.",
     ),
     Metric(
+        "headrace_switched_off_rules_total",
+        "counter",
+        ("domain", "rule"),
+        "How often a rule over readings was switched off, as it raised an exception; the other rules judge on.",
+        "Above 0: the rule is wrong; the log has its traceback. Correct it and apply it, or retire it.",
+    ),
+    Metric(
         "headrace_refused_rules_total",
         "counter",
         ("domain",),

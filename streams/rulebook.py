@@ -44,11 +44,11 @@ class Rulebook:
         for reject in rejects:
             self._refuse("", f"{reject.reason}: {reject.detail}")
         for record in records.filter(pl.col("domain") == self.builtin.name).iter_rows(named=True):
-            row = Row.of(record)
             try:
+                row = Row.of(record)
                 self.rules[row.name] = row, fit(row, self.builtin)
             except Unfit as unfit:
-                self._refuse(row.name, str(unfit))
+                self._refuse(record["name"], str(unfit))
             else:
                 logger.info("rule_applied name=%s retired=%s by=%s", row.name, row.retired, record["applied_by"])
         self.adopt(self.builtin)
@@ -70,4 +70,5 @@ class Rulebook:
             for over, rules in there.items()
             for rule in rules
         ]
-        return web.json_response({"domain": domain.name, "rules": rules, "refused": self.refused})
+        told = {"refused": self.refused, "switched_off": dict(self.watching.switched_off)}
+        return web.json_response({"domain": domain.name, "rules": rules, **told})

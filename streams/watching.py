@@ -8,8 +8,10 @@ take ─▶ observe ─┬▶ commands, alerts, dead letters, late records ─�
 import asyncio
 import sys
 import time
-from collections.abc import Sequence, Set
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, cast
 
@@ -65,6 +67,8 @@ class Watching(Service):
         self.app = app
         self.domain = domain
         self.lanes: dict[TP, Lane] = {}
+        self.switched_off = Counter[str]()
+        """Rule → how often it was, as it raised an exception."""
         self._windows = windows
         self._table = app.Table(table, partitions=domain.source.partitions, key_type=bytes, value_type=bytes)
         self._changelog = f"{app.conf.id}-{table}-changelog"
@@ -185,9 +189,19 @@ class Watching(Service):
         BATCH_TOPICS.pace(batch.topic, batch.partition, int(turn / cost))
 
     def _judge(self, watch: Watch, batch: Batch, found: Read | None) -> Observed | frozenset[int]:
-        writers = self.app.writers
-        observed = attempt(lambda: watch.judge(found) if found else watch.observe(batch, writers.known, writers.missing))
+        known, missing = self.app.writers.known, self.app.writers.missing
+        observed = attempt(lambda: watch.judge(found) if found else watch.observe(batch, known, missing))
+        if isinstance(observed, Exception):
+            self._switch_off(watch.crashing(batch, known, missing))
+            observed = attempt(lambda: watch.observe(batch, known, missing))
         return watch.crashed(batch, observed) if isinstance(observed, Exception) else observed
+
+    def _switch_off(self, crashing: Mapping[str, Exception]) -> None:
+        """Judge without the rules that raised, until rules are adopted anew: one rule must not keep the others from their work."""
+        for name, error in crashing.items():
+            self.log.error("rule_switched_off name=%s: until rules are applied or the worker starts anew", name, exc_info=error)
+            self.switched_off[name] += 1
+        self.adopt(replace(self.domain, rules=[rule for rule in self.domain.rules if rule.name not in crashing]))
 
     def _waits(self) -> dict[TP, str]:
         return {lane.tp: "schemas" for lane in self.lanes.values() if lane.parked}

@@ -68,6 +68,7 @@ FACTORY: Final = Board(
                     note="Since the topic's first reading: the count is part of the state.",
                 ),
                 of("headrace_unjudged_panes_total", "Panes not judged in an hour", thresholds=above(critical=1)),
+                of("headrace_switched_off_rules_total", "Rules switched off in an hour", thresholds=above(critical=1)),
                 of("headrace_refused_rules_total", "Rules refused in an hour", thresholds=above(critical=1)),
                 of("headrace_refused_sensors_total", "Sensor types refused in an hour", thresholds=above(critical=1)),
             ),

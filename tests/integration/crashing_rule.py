@@ -1,4 +1,4 @@
-"""The factory worker with a rule over trends, in front of its own, that raises an exception whatever it is shown."""
+"""The factory worker with rules, in front of its own, that raise an exception: over trends always, over readings at the first batch."""
 
 from dataclasses import replace
 
@@ -14,7 +14,10 @@ def crash(_):
     raise ZeroDivisionError
 
 
-RULE = replace(
-    FACTORY.trend_rules[0], name="crashing", raises=pl.col("mean").map_elements(crash, return_dtype=pl.Boolean, skip_nulls=False)
-)
-factory.adopt(replace(FACTORY, trend_rules=[RULE, *FACTORY.trend_rules]))
+def crashing(rule, column):
+    raises = pl.col(column).map_elements(crash, return_dtype=pl.Boolean, skip_nulls=False)
+    return replace(rule, name=f"crashing-{column}", raises=raises)
+
+
+TREND_RULES = [crashing(FACTORY.trend_rules[0], "mean"), *FACTORY.trend_rules]
+factory.adopt(replace(FACTORY, rules=[crashing(FACTORY.rules[0], "value"), *FACTORY.rules], trend_rules=TREND_RULES))

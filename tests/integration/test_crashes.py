@@ -104,7 +104,7 @@ def test_forecasts_of_three_hours_survive_kill_9_in_their_midst(kafka, topics, t
     assert set(forecasts["status"]) >= {"RAISED", "CLEARED"}
 
 
-def test_a_rule_over_trends_that_crashes_costs_the_other_rules_and_the_worker_nothing(kafka, topics, tmp_path):
+def test_rules_that_crash_cost_the_other_rules_and_the_worker_nothing(kafka, topics, tmp_path):
     load = simulate(kafka, "--devices", 20, "--rate", 12, "--count", 20 * 6 * 6 * 60, "--wear", 30, 60)
     assert load.wait(timeout=PATIENCE) == 0
     with Worker(kafka, tmp_path, module="tests.integration.crashing_rule") as worker:
@@ -112,6 +112,8 @@ def test_a_rule_over_trends_that_crashes_costs_the_other_rules_and_the_worker_no
         topics.wait_until_read(worker)
         page = http.get(f"http://127.0.0.1:{worker.port}/metrics").text
         assert worker.stop() == 0, worker.tail()
-    assert "trend_rule_crashed rule=crashing" in worker.log.read_text()
-    assert 'headrace_unjudged_panes_total{domain="factory",partition="0",rule="crashing"}' in page
+    assert "trend_rule_crashed rule=crashing-mean" in worker.log.read_text()
+    assert "rule_switched_off name=crashing-value" in worker.log.read_text()
+    assert 'headrace_unjudged_panes_total{domain="factory",partition="0",rule="crashing-mean"}' in page
+    assert 'headrace_switched_off_rules_total{domain="factory",rule="crashing-value"} 1' in page
     assert_equal(actual(kafka, topics), undisturbed(kafka, topics))

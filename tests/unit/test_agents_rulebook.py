@@ -1,3 +1,5 @@
+import warnings
+
 import polars as pl
 import pytest
 
@@ -73,6 +75,10 @@ def test_a_file_says_rules_of_a_domain():
         ("cooldown_minutes: 15", "cooldown_minutes: -1", 8, 23, "cooldown_minutes: Input should be greater than or equal to 0"),
         ("{device}", "{device.__class__}", 9, 29, "message: {device.__class__} is not known; there are device, "),
         ("{value:.1f}", "{value:.1q}", 9, 15, "message: Unknown format code 'q'"),
+        ("{value:.1f}", "{value:>3000000}", 9, 47, "message: '>3000000' is no format of a message: no field in it, and no width above 99"),
+        ("{value:.1f}", "{subject:{value}}", 9, 49, "message: '{value}' is no format of a message"),
+        ("{value:.1f}", "{value!r:.500}", 9, 49, "message: '.500' is no format of a message"),
+        ("message: rising", "message: " + "r" * 501, 16, 14, "message: 501 characters are too many; there may be 500"),
         ("    message: rising\n", "", 10, 5, "message: Field required"),
         ("over: trends", "over: moon", 11, 11, "over: Input should be 'readings' or 'trends'"),
         ("name: steep", "name: near-critical", 10, 5, "near-critical is there twice"),
@@ -133,6 +139,24 @@ def test_a_rule_escalates_to_the_next_severity_or_the_one_it_names():
 def test_an_operators_rule_may_command_the_machine():
     *_, rule = with_rows(FACTORY, [row(command="slow-down")]).rules
     assert (rule.name, rule.command) == ("hot", "slow-down")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"severity": "FATAL"}, {"name": "Hot!"}, {"hold_seconds": float("nan")}, {"raises": "value > avg(value)"}, {"raises": "1+" * 9999}],
+)
+def test_a_record_of_the_topic_that_is_no_rule_is_unfit_and_can_be_retired(wrong):
+    record = row().model_dump(mode="json") | wrong
+    with pytest.raises(Unfit):
+        fit(Row.of(record), FACTORY)
+    if "raises" in wrong:
+        assert fit(Row.of(record | {"retired": True}), FACTORY).message == "retired"
+
+
+def test_a_record_of_the_topic_is_written_as_it_was_read():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Row.of(row(escalates="value > 9").model_dump(mode="json")).model_dump(mode="json")["severity"] == "WARNING"
 
 
 def test_a_retired_rule_raises_nothing_and_clears_everything():

@@ -205,6 +205,26 @@ def test_a_rule_that_crashes_leaves_no_trace_of_its_batch():
     assert watch == Watch(watch.domain, "acme", ledger=watch.ledger)
 
 
+def test_rules_that_crash_are_told_from_those_that_judge_and_change_nothing(watch):
+    crashing = dataclasses.replace(FACTORY.rules[0], name="crash", message="{no_such_fact}")
+    watch.adopt(dataclasses.replace(FACTORY, rules=[crashing, *FACTORY.rules]))
+    found = watch.crashing(batch(0, reading(10, 160.0)), WRITERS, frozenset())
+    assert [(name, type(error)) for name, error in found.items()] == [("crash", KeyError)]
+    assert watch == Watch(watch.domain, "acme", ledger=watch.ledger)
+    assert watch.crashing(batch(0, reading(10, 20.0)), WRITERS, frozenset()) == {}
+
+
+def test_a_crash_does_not_take_the_batch_for_one_that_came_before():
+    crashing = dataclasses.replace(FACTORY.rules[0], name="crash", message="{no_such_fact}")
+    windowing = dataclasses.replace(FACTORY.windowing, places=("device_id", "timestamp"))
+    watch = Watch(dataclasses.replace(FACTORY, rules=[crashing, *FACTORY.rules], windowing=windowing), "acme")
+    with pytest.raises(KeyError):
+        observe(watch, 0, reading(10, 160.0))
+    assert (watch.places, +watch.counts) == ({}, {})
+    watch.adopt(dataclasses.replace(watch.domain, rules=FACTORY.rules))
+    assert observe(watch, 0, reading(10, 160.0)).alerts.height == 1
+
+
 def test_what_is_recovered_goes_on_where_the_checkpoint_was(watch):
     observe(watch, 0, reading(10, 160.0), reading(70, 160.0))
     first = watch.settle().checkpoint

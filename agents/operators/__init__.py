@@ -1,0 +1,1 @@
+"""What operators write, and whether it can be."""
