@@ -147,11 +147,12 @@ def _of_code(domain: Domain) -> dict[str, list[Rule]]:
 
 def _retired(record: Mapping[str, Any]) -> Row:
     """The rule as it was, but retired; as one that says nothing where no worker takes what it says."""
-    nothing = {"severity": Severity.INFO, "raises": "false", "clears": "true", "threshold": "0", "message": "retired"}
+    nothing = {"severity": Severity.INFO, "raises": "false", "clears": "true", "threshold": "0", "message": "retired", "retired": True}
+    silent = Row.model_validate({"name": record["name"], **nothing})
     try:
-        return Row.of({**Row(name=record["name"], **nothing).model_dump(), **record, "retired": True})
+        return Row.of(silent.model_dump() | record | {"retired": True})
     except Unfit:
-        return Row(name=record["name"], **nothing, retired=True)
+        return silent
 
 
 def _parse(file: Path) -> RowFile[Row]:
