@@ -18,6 +18,7 @@ import polars as pl
 
 from agents import alerts, commands
 from agents.episodes import Episode, Episodes, Key, advance, forget, from_frame, to_frame
+from agents.guard import attempt
 from agents.outlook import Attempt, Outlook
 from agents.reading import Domain, Read, Records, below, read
 from agents.replays import advanced, repeated
@@ -187,10 +188,9 @@ class Watch:
         for rule in self.domain.rules:
             trial = deepcopy(self, {id(self.domain): self.domain})
             trial.adopt(replace(self.domain, rules=[rule]))
-            try:
-                trial.observe(batch, writers, missing)
-            except Exception as error:
-                found[rule.name] = error
+            made = attempt(partial(trial.observe, batch, writers, missing))
+            if isinstance(made, Exception):
+                found[rule.name] = made
         return found
 
     def crashed(self, batch: Records, error: Exception) -> Observed:

@@ -150,7 +150,7 @@ def _retired(record: Mapping[str, Any]) -> Row:
     nothing = {"severity": Severity.INFO, "raises": "false", "clears": "true", "threshold": "0", "message": "retired", "retired": True}
     silent = Row.model_validate({"name": record["name"], **nothing})
     try:
-        return Row.of(silent.model_dump() | record | {"retired": True})
+        return Row.of({**silent.model_dump(), **record, "retired": True})
     except Unfit:
         return silent
 
