@@ -67,8 +67,7 @@ class Watching(Service):
         self.app = app
         self.domain = domain
         self.lanes: dict[TP, Lane] = {}
-        self.switched_off = Counter[str]()
-        """Rule → how often it was, as it raised an exception."""
+        self.switched_off = Counter[str]()  # rule → how often it was, as it raised an exception
         self._windows = windows
         self._table = app.Table(table, partitions=domain.source.partitions, key_type=bytes, value_type=bytes)
         self._changelog = f"{app.conf.id}-{table}-changelog"
