@@ -102,6 +102,7 @@ def test_the_guard_is_used_where_a_record_of_others_or_a_rule_of_others_may_not_
         "streams/ingest.py",  # factories' messages over MQTT: the broker would send one again after every start
         "streams/refining.py",  # devices' messages from Kafka: the offset would never be committed
         "streams/rounds.py",  # every other message of a device, whatever it came by
+        "agents/watch.py",  # which rule it is
         "streams/watching.py",  # rules
     }
 
