@@ -133,5 +133,7 @@ class Line:
         return lacks + [f"an alert of the {domain}" for domain in windows if not self.feed.raised(domain)]
 
     def _waited_for(self, seconds: float | None, figures: Figures) -> str:
+        if starting := [simulator.name for simulator in self.simulators if not simulator.status.sent]:
+            return f"; waiting for the first message of {' and '.join(starting)}"
         over = self.seconds - (seconds or self.seconds)
         return f"; {over:.0f} s over the time, waiting for {', '.join(self._lacks(figures))}" if over > 0 else ""

@@ -1,14 +1,20 @@
 """The lines' own processes, run as services of the local stack are: own log file, readiness asked for, stopped in order."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from deploy.embedded import preflight
+from deploy.embedded.errors import StackError
 from deploy.embedded.service import Service
 from streams.settings import Settings
 
 HOST: Final = "127.0.0.1"
+STARTS: Final = 3
+"""Of a worker whose port somebody takes before it does."""
 PORTS: Final = {"factory": 6066, "city": 6071, "warehouse": 6067, "desk": 6069, "gateway": 6068}
 """Where each worker's web endpoints are, unless something else is there already."""
 
@@ -38,9 +44,28 @@ class Worker(Service):
         faust = str(Path(sys.executable).with_name("faust"))
         return [faust, "-A", f"streams.{self.name}", "--datadir", str(self.folder), "worker", "-l", "info", "--web-port", str(self.port)]
 
+    def wait(self, report: Callable[[str], None] = lambda _: None) -> None:
+        """Return when it is ready; on another port if somebody was faster. StackError as of any service."""
+        for _ in range(STARTS):
+            try:
+                return super().wait(report)
+            except StackError:
+                if self.running or preflight.is_free(self.host, self.port):
+                    raise
+                self.port = preflight.free_ports(1)[0]
+                self.start()
+        return super().wait(report)
+
     def answers(self) -> bool:
-        """Whether it is ready."""
-        return self.succeeds(self.url("/ready"), 2)
+        """Whether it is ready: itself, and not what else may listen there."""
+        return self._listens() and self.succeeds(self.url("/ready"), 2)
+
+    def _listens(self) -> bool:
+        try:
+            connections = self.process.net_connections("tcp") if self.process is not None else []
+        except psutil.NoSuchProcess:
+            return False
+        return any(connection.laddr[1:] == (self.port,) and connection.status == psutil.CONN_LISTEN for connection in connections)
 
     def url(self, path: str) -> str:
         """The address of one of its pages."""

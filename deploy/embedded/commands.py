@@ -1,5 +1,6 @@
 """`headrace up`, `down`, `status`."""
 
+import shlex
 import signal
 import sys
 import time
@@ -46,7 +47,13 @@ def up() -> None:
         with console.status("starting") as line:
             control.launch(ours, line.update)
     console.print(_table(ours))
-    console.print(f"Data and logs are in {ours.data.resolve()}. Stop with `headrace down`.", highlight=False, soft_wrap=True)
+    console.print(f"Data and logs are in {ours.data.resolve()}. Stop with `{_down(ours)}`.", highlight=False, soft_wrap=True)
+
+
+def _down(ours: Settings) -> str:
+    """The command that stops this stack from any terminal, and no other that runs beside it."""
+    usual = ours.data == Settings.model_fields["data"].default
+    return "headrace down" if usual else f"HEADRACE_DATA={shlex.quote(str(ours.data))} headrace down"
 
 
 @in_words()
