@@ -67,7 +67,9 @@ class Door:
         # asked each time: a connection lives longer than what it was opened with
         if visitor.credential is None:
             return not self._logins.identities.guarded(visitor.sender.tenant)
-        return self._logins.identities.stands(visitor.credential) and visitor.credential.may_publish(topic)
+        return self._logins.identities.stands(visitor.credential) and visitor.credential.may_publish(
+            topic, self._gate.place.speaks_as(topic, visitor.sender.tenant)
+        )
 
     def _samples(self) -> Iterator[Sample]:
         for labels, messages in self.turned_away.items():

@@ -9,10 +9,14 @@ from typing import Any, Final
 from paho.mqtt.matcher import MQTTMatcher
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from agents.gateway.sparkplug.names import NAMESPACE, is_under, named
 from schemas.bounds import TOPIC_CHARACTERS
 
 PUBLISH: Final = "+/{device}/#"
-"""What a device may publish unless its credential says otherwise: topics that name it in their second level."""
+"""What a device may publish unless its credential says otherwise: topics that name it in their second level.
+
+An edge node of Sparkplug, `group~node`, may publish to its topics of that namespace, too, and those of devices under it.
+"""
 _DEVICE: Final = "{device}"
 
 
@@ -64,18 +68,40 @@ class Credential(BaseModel):
     @property
     def filters(self) -> list[str]:
         """MQTT topic filters of what it may publish."""
-        return [pattern.replace(_DEVICE, self.device) for pattern in self.publish.split()]
+        return [*self._held_to]
+
+    @property
+    def is_default(self) -> bool:
+        """Whether all it may publish is what any device may."""
+        return self.publish == PUBLISH
+
+    @cached_property
+    def _held_to(self) -> Mapping[str, str]:
+        """By filter the device that the messages have to be of; empty: a filter that names others, or nobody, speaks for these."""
+        found = {}
+        for pattern in self.publish.split():
+            held = _DEVICE in pattern.split("/") and not pattern.startswith(f"{NAMESPACE}/")
+            found[pattern.replace(_DEVICE, self.device)] = self.device if held else ""
+            if pattern == PUBLISH and (node := named(self.device)):
+                found |= dict.fromkeys(
+                    (f"{NAMESPACE}/{node.group}/+/{node.node}", f"{NAMESPACE}/{node.group}/+/{node.node}/+"), self.device
+                )
+        return found
 
     @cached_property
     def _matcher(self) -> MQTTMatcher:
         matcher = MQTTMatcher()  # type: ignore[no-untyped-call]
-        for pattern in self.filters:
-            matcher[pattern] = pattern
+        for pattern, held_to in self._held_to.items():
+            matcher[pattern] = held_to
         return matcher
 
-    def may_publish(self, topic: str) -> bool:
-        """Whether one of its filters matches the topic, as an MQTT broker would say."""
-        return next(self._matcher.iter_match(topic), None) is not None  # type: ignore[no-untyped-call]
+    def may_publish(self, topic: str, mapped: str = "") -> bool:
+        """Whether one of its filters matches the topic, as an MQTT broker would say, and the mapping finds no other device than it.
+
+        `mapped`: that device; empty where the topic maps to none. A filter without `{device}` as a level speaks for any.
+        """
+        held_to = self._matcher.iter_match(topic)  # type: ignore[no-untyped-call]
+        return any(not device or not mapped or is_under(mapped, device) for device in held_to)
 
 
 def digest(token: str) -> str:

@@ -5,6 +5,8 @@ from paho.mqtt.client import topic_matches_sub
 from pydantic import ValidationError
 
 from agents.gateway.identity import Credential, Identities, Kind, Remembered, digest, problem, subjects
+from agents.gateway.mapping import DEFAULT, Routes, Row
+from agents.gateway.place import Place
 
 LEVEL = st.sampled_from(["a", "b", "lamp-1", "$SYS", "", "x y"])
 FILTER = st.lists(LEVEL | st.just("+"), min_size=1, max_size=4).flatmap(
@@ -45,6 +47,34 @@ def test_a_device_may_publish_to_topics_that_name_it_in_their_second_level_unles
     assert not ours.may_publish("sensors/lamp-10/temperature")
     assert not ours.may_publish("sensors/lamp-2/lamp-1")
     assert not ours.may_publish("lamp-1/status")
+
+
+@pytest.mark.parametrize(
+    ("publish", "topic", "may"),
+    [
+        ("+/{device}/#", "spBv1.0/lamp-1/DDATA/edge/manhole-1", True),
+        ("+/{device}/#", "own/lamp-1/lamp-2/x", False),
+        ("+/{device}/#", "own/lamp-1/lamp-1/x", True),
+        ("own/#", "own/lamp-1/lamp-2/x", True),
+        ("own/{device}/#", "own/lamp-1/lamp-2/x", False),
+        ("+/{device}/# own/lamp-1/#", "own/lamp-1/lamp-2/x", True),
+        ("spBv1.0/g/+/{device}/#", "spBv1.0/g/DDATA/lamp-1/d", True),
+        ("+/{device}/#", "devices//lamp-1", False),
+    ],
+)
+def test_a_device_is_no_other_by_a_level_of_its_topic_unless_its_credential_speaks_for_others(publish, topic, may):
+    place = Place("gw-1", "run", "acme")
+    place.adopt(Routes([*DEFAULT, Row(pattern="own/+/+/x", topic="own.x", data_type="own", device="{2}")]))
+    assert credential(publish=publish).may_publish(topic, place.speaks_as(topic, "acme")) == may
+    assert not place.fleet.devices
+
+
+def test_an_edge_node_speaks_for_the_devices_under_it_and_for_no_others():
+    node, place = credential(device="plant=201~edge"), Place("gw-1", "run", "acme")
+    topics = ["plant 1/NBIRTH/edge", "plant 1/DDATA/edge/d", "plant 1/DDATA/other/d", "plant 2/NDATA/edge", "plant 1/NDATA/edge2"]
+    may = [node.may_publish(topic, place.speaks_as(topic, "acme")) for topic in (f"spBv1.0/{each}" for each in topics)]
+    assert may == [True, True, False, False, False]
+    assert node.may_publish("sensors/plant=201~edge/air", "plant=201~edge")
 
 
 def test_the_place_of_the_device_may_be_part_of_a_level():

@@ -94,7 +94,9 @@ def named(device_id: str) -> Node | None:
         group, node = map(_unescaped, parts)
     except ValueError:
         return None
-    return found if (found := Node(group, node)).id_of() == device_id else None
+    # what is escaped may be anything, and is to be neither a wildcard of a filter nor a line of a file
+    is_name = all(each.isprintable() and not set(each) & set("+/#") for each in (group, node))
+    return found if is_name and (found := Node(group, node)).id_of() == device_id else None
 
 
 def is_under(device_id: str, other: str) -> bool:
