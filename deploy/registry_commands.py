@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from agents.devices.device_id import fault
 from agents.gateway.fleet import Fleet
-from agents.gateway.presence import Status
+from agents.gateway.presence import Presence, Status
 from agents.gateway.register import registration, row, select
 from agents.gateway.registration import Registration, from_csv, problem
 from agents.gateway.terms import Terms
@@ -68,11 +69,12 @@ def add(
 def retire(device: Device, tenant: Tenant = "") -> None:
     """Take a device out of service. What it still sends is as that of an unknown one, or in quarantine where those are accepted.
 
-    Exit status 0: Kafka has it. 2: there is none of that name, or Kafka or the registry does not answer.
+    Exit status 0: Kafka has it. 1: it is retired already. 2: there is none of that name, or Kafka or the registry does not answer.
     """
-    found = _fleet().devices.get((tenant or settings().tenant, device))
-    if found is None:
-        raise typer.BadParameter(f"{tenant or settings().tenant} has no device {device}")
+    found = _there(_fleet(), tenant or settings().tenant, device)
+    if registration(found).retired:
+        typer.secho(f"{found.tenant}/{device} is retired already", fg="red", err=True)
+        raise typer.Exit(1)
     _write([registration(found).model_copy(update={"retired": True})])
     typer.echo(f"retired {found.tenant}/{device}")
 
@@ -84,9 +86,7 @@ def show(device: Device, tenant: Tenant = "") -> None:
     Exit status 2: there is none of that name, or Kafka or the registry does not answer.
     """
     fleet = _fleet()
-    found = fleet.devices.get((tenant or settings().tenant, device))
-    if found is None:
-        raise typer.BadParameter(f"{tenant or settings().tenant} has no device {device}")
+    found = _there(fleet, tenant or settings().tenant, device)
     table = Table(box=None, show_header=False)
     for name, value in row(fleet, found, now_ms()).items():
         table.add_row(name, _time(value) if name in ("last_seen", "registered_at") else str(value))
@@ -110,6 +110,15 @@ def list_devices(
         names = [each[name] for name in ("tenant_id", "device_id", "device_type", "district", "status")]
         table.add_row(*names, _time(each["last_seen"]), by)
     Console().print(table)
+
+
+def _there(fleet: Fleet, tenant: str, device: str) -> Presence:
+    if wrong := fault(device):
+        raise typer.BadParameter(wrong)
+    found = fleet.devices.get((tenant, device))
+    if found is None:
+        raise typer.BadParameter(f"{tenant} has no device {device}")
+    return found
 
 
 def _one(fields: dict[str, Any]) -> Registration:

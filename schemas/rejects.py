@@ -34,7 +34,7 @@ class Reason(StrEnum):
     WRONG_KEY = "wrong-key"
     """The Kafka key is not the record's own: it may lie in another device's partition."""
     BAD_DEVICE_ID = "bad-device-id"
-    """Empty, or longer than any device's name."""
+    """Not what a device may be called; `detail` has the rule. At the gate: its MQTT topic, or the mapping's row for it."""
     UNKNOWN_SENSOR = "unknown-sensor"
     """No limits are known for the sensor type."""
     NOT_FINITE = "not-finite"

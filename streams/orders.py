@@ -3,15 +3,16 @@
 import asyncio
 from collections import Counter
 from hashlib import blake2b
-from typing import Annotated, Any, Final, Self
+from typing import Any, Final, Self
 from uuid import uuid4
 
 import orjson
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from agents.devices.device_id import DeviceId
 from agents.gateway.commands import CITY
-from agents.gateway.groups import DEVICE, Selection
+from agents.gateway.groups import Selection
 from schemas.catalog import COMMANDS
 from streams.api import Conflict, Question, Unknown
 from streams.clock import now_ms
@@ -25,8 +26,6 @@ MOST_DEVICES: Final = 10_000
 MOST_PARAMETERS: Final = 8_192
 """Bytes of JSON: a device that listens over CoAP gets it in one datagram."""
 KAFKA_SECONDS: Final = 10
-
-DeviceId = Annotated[str, StringConstraints(pattern=DEVICE)]
 
 
 class Request(BaseModel):

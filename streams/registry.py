@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agents.devices.device_id import DeviceId
 from agents.gateway.message import Source
 from agents.gateway.place import Place
 from agents.gateway.presence import Status
@@ -45,7 +46,7 @@ class One(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     tenant_id: str = Field(max_length=60, description="Whose it is.")
-    device_id: str = Field(max_length=200, description="What it is called.")
+    device_id: DeviceId = Field(description="What it is called.")
 
 
 class Retired(One):
@@ -99,14 +100,16 @@ class Page:
 
     async def _apply(self, device: Registration, by: str) -> dict[str, Any]:
         """Return when Kafka has it and this gateway goes by it."""
+        where = "Kafka does not take it"
         try:
             async with asyncio.timeout(KAFKA_SECONDS):
                 await self.reporting.send(DEVICES, [device_record(device, by)])
                 await self.reporting.app.bulk.flush()
+                where = f"Kafka has it, and this gateway has not read it back within {KAFKA_SECONDS} s"
                 while (there := self.fleet.devices.get((device.tenant_id, device.device_id))) is None or there.registration != device:
                     await self.reporting.news.wait()
         except TimeoutError as late:
-            raise NoAnswer("Kafka does not take it") from late
+            raise NoAnswer(where) from late
         return row(self.fleet, there, now_ms())
 
 

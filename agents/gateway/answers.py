@@ -8,6 +8,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from agents.devices.device_id import fault
 from agents.gateway.commands import CITY, DEVICES, Outcome
 from agents.gateway.readings import Message
 from schemas.bounds import ANSWER_LETTERS, DETAIL_LETTERS, PAYLOAD_BYTES
@@ -83,6 +84,10 @@ def map_answers(
     """Read answers by MQTT; total: every one is a row of the audit or a reject. `tenants`: of the city's devices that are another's."""
     rows, rejects = [], []
     for position, message in enumerate(messages):
+        domain, plant, device_id = _sender(message.topic) or ("", "", "")
+        if wrong := fault(device_id):
+            rejects.append(Reject(position, Reason.BAD_DEVICE_ID, wrong))
+            continue
         if len(message.payload) > PAYLOAD_BYTES:
             rejects.append(Reject(position, Reason.TOO_LARGE, f"{len(message.payload)} bytes, at most {PAYLOAD_BYTES} are read"))
             continue
@@ -94,7 +99,6 @@ def map_answers(
             reason = _PROBLEMS.get(first["type"], Reason.INCOMPATIBLE_SCHEMA)
             rejects.append(Reject(position, reason, brief(f"{field}: {first['msg']}", DETAIL_LETTERS)))
             continue
-        domain, plant, device_id = _sender(message.topic) or ("", "", "")
         whose = tenants.get(device_id, tenant) if domain == CITY else tenant
         rows.append((answer.command_id, whose, domain, plant, device_id, str(answer.outcome), brief(answer.detail, ANSWER_LETTERS), now_ms))
     return pl.DataFrame(rows, schema=COMMAND_EVENTS.codec.columns, orient="row"), rejects

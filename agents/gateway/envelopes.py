@@ -89,7 +89,8 @@ def envelop(deliveries: Sequence[Delivery], place: Place, schema_id: int, now_ms
             try:
                 address = place.address(topic, tenant)
             except Unfit as unfit:
-                made.rejects.append(Reject(row, Reason.UNMAPPED_TOPIC, brief(str(unfit), DETAIL_LETTERS)))
+                reason = Reason.BAD_DEVICE_ID if unfit.field == "device" else Reason.UNMAPPED_TOPIC
+                made.rejects.append(Reject(row, reason, brief(str(unfit), DETAIL_LETTERS)))
                 continue
             device = address.device
             if address.signal or device.barred:

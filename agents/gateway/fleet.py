@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
+from agents.devices.device_id import is_device_id
 from agents.gateway.message import Source
 from agents.gateway.presence import Presence, Status
 from agents.gateway.registration import Registration, problem
@@ -79,7 +80,8 @@ class Fleet:
             node, ours = report["node"], report["node"] == self.node
             if not report["tenant_id"]:
                 self.gateways[node] = Gateway(report["last_seen"], frozenset(filter(None, report["protocol"].split(","))))
-            elif not (ours and self.started):
+            elif not (ours and self.started) and is_device_id(report["device_id"]):
+                # what was let in under an older rule could never be taken out of service
                 known = self._known(report["tenant_id"], report["device_id"])
                 known.hear(report, ours=ours)
                 self._admit(known)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from paho.mqtt.matcher import MQTTMatcher
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from agents.devices.device_id import DeviceId
 from agents.gateway.sparkplug.names import NAMESPACE, is_under, named
 from schemas.bounds import TOPIC_CHARACTERS
 
@@ -34,7 +35,7 @@ class Credential(BaseModel):
     model_config = ConfigDict(frozen=True, ignored_types=(cached_property,))
 
     tenant: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,60}$")
-    device: str = Field(pattern=r"^[^/+#{}\x00-\x20]{1,200}$")
+    device: DeviceId
     kind: Kind
     name: str = Field(min_length=1, max_length=300)
     """Tells those of one device apart."""

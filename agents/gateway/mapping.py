@@ -8,11 +8,12 @@ from typing import Any, Final, NamedTuple
 from paho.mqtt.matcher import MQTTMatcher
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from agents.devices.device_id import fault
 from agents.gateway.layout import Layout
 from agents.gateway.presence import SIGNALS
 from agents.gateway.sparkplug.names import NAMESPACE, Speaker, escaped, speaker
 from agents.rowfile import Unfit
-from schemas.bounds import DEVICE_ID_BYTES, TOPIC_CHARACTERS
+from schemas.bounds import TOPIC_CHARACTERS
 from schemas.catalog import CHANGELOGS, CONTRACTS, ENVELOPE, PRESENCE
 from schemas.codec import Codec
 from schemas.protobuf_schema import message_type
@@ -101,6 +102,8 @@ class Row(BaseModel):
             for place in _PLACE.findall(template):
                 if not 1 <= int(place) <= wildcards:
                     raise ValueError(f"{template!r} has {{{place}}}, and the pattern {wildcards} wildcards")
+        if wrong := fault(_PLACE.sub("x", self.device)):
+            raise ValueError(f"device: {wrong}")
         if not _TOPIC.fullmatch(_PLACE.sub("x", self.topic)):
             raise ValueError(f"{self.topic!r} cannot be the name of a Kafka topic: letters, digits, '.', '_' and '-', at most 180")
         if "{" in self.topic and not _LITERAL_HEAD.match(self.topic):
@@ -197,8 +200,8 @@ class Routes:
             raise Unfit("topic", f"{quoted(topic)} is not {wrong}") from wrong
         rows: list[_Parsed] = sorted(self._matcher.iter_match(topic), key=_precision)  # type: ignore[no-untyped-call]
         target = self._by_row(rows[0], topic, said_by) if rows else self._by_prefix(topic, said_by)
-        if not 1 <= len(target.device_id.encode()) <= DEVICE_ID_BYTES:
-            raise Unfit("device", f"{quoted(topic)} names a device of {len(target.device_id.encode())} bytes, not 1 to {DEVICE_ID_BYTES}")
+        if refused := fault(target.device_id):
+            raise Unfit("device", f"{refused}; it is of the MQTT topic {quoted(topic)}")
         return target
 
     def _by_row(self, parsed: _Parsed, topic: str, said_by: Speaker | None) -> Target:

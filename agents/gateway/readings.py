@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 import polars as pl
 
+from agents.devices.device_id import fault
 from schemas import json_wire, protobuf_wire, wire
 from schemas.bounds import DETAIL_LETTERS, PAYLOAD_BYTES, TOPIC_CHARACTERS
 from schemas.catalog import READINGS
@@ -88,6 +89,8 @@ def _problem(message: Message, name: str) -> tuple[Reason, str] | None:
     levels = message.topic.split("/")
     if len(levels) != 4 or not all(levels):
         return Reason.UNMAPPED_TOPIC, f"MQTT topic {quoted(message.topic)} is not factory/<plant>/<device>/<sensor>"
+    if wrong := fault(levels[2]):
+        return Reason.BAD_DEVICE_ID, wrong
     if len(message.payload) > PAYLOAD_BYTES:
         return Reason.TOO_LARGE, f"{len(message.payload)} bytes, at most {PAYLOAD_BYTES} are read"
     if not name:

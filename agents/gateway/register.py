@@ -27,7 +27,7 @@ def registration(each: Presence) -> Registration:
     """As an operator registered it, or as its first message did."""
     if each.registration is not None:
         return each.registration
-    # without a check: a device may have a name that nobody could register
+    # without a check: what gateways report of a device is no operator's to mend
     return Registration.model_construct(
         device_id=each.device,
         device_type=each.type or "unknown",

@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from schemas.bounds import DEVICE_ID_BYTES, METADATA_BYTES, METADATA_MEMBERS
+from agents.devices.device_id import DeviceId
+from schemas.bounds import METADATA_BYTES, METADATA_MEMBERS
 
 REQUIRED: Final = ("device_id", "device_type")
 _FIELDS: Final = (*REQUIRED, "tenant_id", "protocol", "latitude", "longitude", "district", "firmware")
@@ -19,7 +20,7 @@ class Registration(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    device_id: str = Field(pattern=r"^[^/+#{}\x00-\x20]+$", max_length=DEVICE_ID_BYTES)
+    device_id: DeviceId
     device_type: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,60}$")
     tenant_id: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,60}$")
     protocol: str = Field(default="", pattern="^(mqtt|coap|http|websocket)?$")

@@ -145,7 +145,7 @@ def test_a_message_of_less_quality_of_service_than_agreed_is_counted_and_taken()
 def test_what_is_too_large_or_of_no_device_is_a_reject_and_the_others_go_on():
     messages = [Post("lights/l-1/status", b"x" * PAYLOAD_BYTES), Post("lights//status", b"{}"), Post("lights/l-1/status", b"{}")]
     made = envelop([Delivery(messages, Source.HTTP, Sender(), 1)], place(), ID, 1)
-    assert [(reject.row, reject.reason) for reject in made.rejects] == [(0, Reason.TOO_LARGE), (1, Reason.UNMAPPED_TOPIC)]
+    assert [(reject.row, reject.reason) for reject in made.rejects] == [(0, Reason.TOO_LARGE), (1, Reason.BAD_DEVICE_ID)]
     assert made.rows == [2]
 
 

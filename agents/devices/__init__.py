@@ -1,0 +1,1 @@
+"""Devices: what they may be called, and in time all that is known of them."""
