@@ -50,8 +50,8 @@ def test_a_row_takes_what_its_filter_matches(pattern, topic):
 
 def test_places_are_filled_with_what_wildcards_matched():
     row = Row(pattern="+/bins/+/#", topic="waste.{2}.raw", data_type="waste", device="{2}-{3}", tenant="{1}")
-    found = target("parks/bins/b 1/level/now", row)
-    assert (found.topic, found.device_id, found.tenant) == ("waste.b-1.raw", "b 1-level/now", "parks")
+    found = target("parks/bins/b!1/level", row)
+    assert (found.topic, found.device_id, found.tenant) == ("waste.b-1.raw", "b!1-level", "parks")
 
 
 def test_the_row_that_says_more_of_the_first_levels_counts_whatever_their_order():
