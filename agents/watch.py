@@ -84,14 +84,15 @@ class Watch:
     """Watermark up to which windows were closed."""
     places: Mapping[str, int] = field(default_factory=dict)
     """Origin → greatest position so far, where readings have these."""
-    counts: Counter[str] = field(default_factory=Counter)
-    """The ledger: `received` = `accepted` + `duplicate` + `late` + every `rejected/<reason>`."""
     panes: dict[int, pl.DataFrame] = field(default_factory=dict)
     episodes: Episodes = field(default_factory=Episodes)
     outlook: Outlook = field(init=False)
     snapshot: Snapshot = field(init=False, compare=False)
     """As of the latest fold."""
     ledger: Ledger = field(default_factory=Ledger)
+    _observed: Counter[str] = field(default_factory=Counter)
+    _folded: Counter[str] = field(default_factory=Counter)
+    """What of the ledger `observe` counts, and what `fold` does: the one may run while the other does."""
     _unfolded: list[pl.DataFrame] = field(default_factory=list)
     _unfolded_rows: int = 0
     _kept: pl.DataFrame = field(default_factory=partial(to_frame, {}), compare=False)
@@ -113,6 +114,11 @@ class Watch:
         return self.stream_time - self.domain.windowing.disorder_ms
 
     @property
+    def counts(self) -> Counter[str]:
+        """The ledger: `received` = `accepted` + `duplicate` + `late` + every `rejected/<reason>`."""
+        return self._observed + self._folded
+
+    @property
     def unsettled(self) -> int:
         """Readings observed since the last checkpoint."""
         return self._unfolded_rows
@@ -126,7 +132,7 @@ class Watch:
         self.stream_time = recovered.facts["stream_time"]
         self.settled_to = recovered.facts["settled_to"]
         self.places = recovered.facts.get("places", {})  # the first versions had none
-        self.counts = Counter(recovered.facts["counts"])
+        self._observed = Counter(recovered.facts["counts"])
         if "outlook" in recovered.facts:  # the first version had none
             self.outlook.recover(recovered.facts["outlook"], recovered.families)
         for family, frame in recovered.families.items():
@@ -163,9 +169,8 @@ class Watch:
             late = readings.filter("is_late").with_columns(pl.col("watermark") + spec.lateness_ms)
             readings = readings.filter(~pl.col("is_late"))
         self.fence = max(self.fence, batch.offsets[-1] + 1)
-        self.counts["received"] += found.received
-        self.counts["late"] += late.height
-        self.counts.update(f"rejected/{reject.reason}" for reject in found.rejects)
+        self._observed.update(received=found.received, late=late.height)
+        self._observed.update(f"rejected/{reject.reason}" for reject in found.rejects)
         self._unfolded.append(pl.DataFrame([readings[name] for name in (*spec.keys, "value", "timestamp", "pane")]))
         self._unfolded_rows += found.received
         offsets = pl.Series("offset", [batch.offsets[row] for row in late["row"]], dtype=pl.Int64)
@@ -180,7 +185,7 @@ class Watch:
         """Remember where readings stood, so many of them new, for those to come."""
         if (places := self.domain.windowing.places) is not None:
             self.places = advanced(places, self.places, readings)
-            self.counts["duplicate"] += readings.height - new
+            self._observed["duplicate"] += readings.height - new
 
     def crashing(self, batch: Records, writers: Mapping[int, Codec], missing: Set[int]) -> dict[str, Exception]:
         """Rules over readings that raise on a batch, each tried by itself on a copy of the state, and what they raise."""
@@ -199,7 +204,7 @@ class Watch:
         logger.error("rule_crashed topic=%s partition=%d first_offset=%d", *place, exc_info=error)
         rows = range(below(batch, self.fence), len(batch.offsets))
         self.fence = max(self.fence, batch.offsets[-1] + 1)
-        self.counts.update({"received": len(rows), f"rejected/{Reason.RULE_CRASHED}": len(rows)})
+        self._observed.update({"received": len(rows), f"rejected/{Reason.RULE_CRASHED}": len(rows)})
         return Observed(alerts.NONE, commands.NONE, [Reject(row, Reason.RULE_CRASHED, repr(error)) for row in rows], pl.DataFrame())
 
     def settle(self) -> Settled:
@@ -212,7 +217,7 @@ class Watch:
         if self.stream_time - self._swept_to >= self.domain.windowing.pane_ms:
             forget(self.domain.rules, self.episodes, self.stream_time - self.domain.windowing.patience_ms)
             self._swept_to = self.stream_time
-        cut = Cut(self.fence, self.stream_time, self.counts.copy(), self.places, self.episodes.changes(), self._unfolded)
+        cut = Cut(self.fence, self.stream_time, self._observed.copy(), self.places, self.episodes.changes(), self._unfolded)
         self._unfolded, self._unfolded_rows = [], 0
         return cut
 
@@ -233,11 +238,11 @@ class Watch:
         self.settled_to = max(self.settled_to, watermark)
         self._take_snapshot(cut.fence, cut.stream_time)
         taken = Counter(accepted=readings.height - folded.duplicates, duplicate=folded.duplicates)
-        self.counts.update(taken)
+        self._folded = self._folded + taken
         changed = {f"{_PANE}{start}": frame for start, frame in folded.panes.items() if start in self.panes} | families
         if cut.episodes:
             changed[_EPISODES] = self._kept = advance(self._kept, cut.episodes)
-        counts = cut.counts + taken
+        counts = cut.counts + self._folded
         reached = {"stream_time": cut.stream_time, "settled_to": self.settled_to, "places": cut.places}
         facts = {**reached, "counts": counts, "outlook": self.outlook.facts}
         checkpoint = self.ledger.stage(cut.fence, facts, changed, [f"{_PANE}{start}" for start in expired])

@@ -130,7 +130,7 @@ def of_forwarding(forwarding: "Forwarding") -> Iterator[Sample]:
 
 
 def _of_lane(lane: "Lane", now: float) -> Mapping[str, float]:
-    watch = lane.watch
+    watch, panes = lane.watch, lane.watch.snapshot.panes  # a fold may be changing the watch's own
     watermark = max(watch.watermark, 0) / 1000
     return {
         "headrace_unsettled_records": watch.counts["received"] - lane.counts.get("received", 0),
@@ -139,8 +139,8 @@ def _of_lane(lane: "Lane", now: float) -> Mapping[str, float]:
         "headrace_fence_offset": watch.fence,
         "headrace_parked_batches": len(lane.parked),
         "headrace_open_episodes": sum(map(len, watch.episodes.open.values())),
-        "headrace_state_panes": len(watch.panes),
-        "headrace_state_rows": sum(pane.height for pane in watch.panes.values()),
+        "headrace_state_panes": len(panes),
+        "headrace_state_rows": sum(pane.height for pane in panes.values()),
     }
 
 

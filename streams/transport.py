@@ -128,6 +128,11 @@ class Consumer(driver.Consumer):
         self._buffered_partitions.clear()
         await super().on_partitions_revoked(revoked)
 
+    async def perform_seek(self) -> None:
+        """Go back to what is committed: whatever was delivered before comes again, and must not hold back commits for ever."""
+        await super().perform_seek()
+        self._unacked_messages.forget(self._unacked_messages.partitions())
+
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Nothing to do: a gap in the offsets holds no message that could be unacknowledged."""
 

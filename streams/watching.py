@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, cast
 
-from faust.types import TP, ConsumerMessage, EventT
+from faust.types import TP, EventT
 from mode import Service
 
 from agents.guard import attempt
@@ -31,6 +31,7 @@ from streams.lane import Lane
 from streams.settings import settings
 from streams.store import Store
 from streams.transport import Consumer
+from streams.watch.gatherer import Arrived, gathered
 from tables.checkpoint import Checkpoint
 
 # Of one partition; the partitions take turns, as the work of a checkpoint is what alerts wait for.
@@ -41,10 +42,6 @@ STOP_SECONDS: Final = 5.0
 MOST_UNSETTLED: Final = 1_000_000
 # How long a partition may be silent before its open windows are told of. Devices that report once a minute are not silent.
 IDLE_SECONDS: Final = 90.0
-# Small batches that wait are read in one pass, as most of what that costs is the same for one record and for these.
-TOGETHER_RECORDS: Final = 2_000
-# Faust takes some turns of the event loop to pass on each batch of a poll.
-SIBLING_SECONDS: Final = 0.002
 # What one batch may take of the processor before the next partition has its turn; less of a batch that is mostly rejects.
 TURN_SECONDS: Final = 0.03
 REJECTS_TURN_SECONDS: Final = 0.01
@@ -77,7 +74,8 @@ class Watching(Service):
         app.services.append(self)
         app.metrics.sources.append(partial(of_watching, self))
         app.waits.append(self._waits)
-        app.on_partitions_revoked.connect(self._drop_lanes, weak=False)
+        for begins_or_ends in (app.on_partitions_revoked, app.on_rebalance_complete):
+            begins_or_ends.connect(self._drop_lanes, weak=False)
         app.agent(app.batch_topic(domain.source), name=f"watch-{domain.name}")(self._consume)
 
     async def on_start(self) -> None:
@@ -85,13 +83,8 @@ class Watching(Service):
         sys.setswitchinterval(SWITCH_SECONDS)
 
     async def _consume(self, stream: Any) -> None:  # noqa: ANN401  # Faust's streams are not typed for raw channels
-        arrived: list[EventT[Any]] = []
-        async for event in stream.noack().events():
-            arrived.append(event)
-            if len(arrived) <= event.value.siblings and sum(len(e.value) for e in arrived) < TOGETHER_RECORDS and await _filled(stream):
-                continue
+        async for arrived in gathered(stream, self._lane):
             await self.take(arrived)
-            arrived = []
 
     def adopt(self, domain: Domain) -> None:
         """Judge by another version of the domain's rules from the next batch on."""
@@ -99,17 +92,17 @@ class Watching(Service):
         for lane in self.lanes.values():
             lane.watch.adopt(domain)
 
-    async def take(self, events: Sequence[EventT[Any]]) -> None:
+    async def take(self, arrived: Sequence[Arrived]) -> None:
         """Observe batches, or park them behind those of their partition that wait for a schema."""
-        if not all(map(self._is_wanted, events)):
+        wanted = [(lane, event) for lane, event in arrived if self._is_wanted(lane)]
+        if not wanted:
             return
         started = time.perf_counter()
-        found = self._read(events)
-        each = (time.perf_counter() - started) / len(events)
-        for event, what in zip(events, found, strict=True):
-            if not self._is_wanted(event):
-                return
-            lane = self._lane(event.message.tp)
+        found = self._read(wanted)
+        each = (time.perf_counter() - started) / len(wanted)
+        for (lane, event), what in zip(wanted, found, strict=True):
+            if not self._is_wanted(lane):
+                continue
             if lane.parked:
                 self._park(lane, event)
             elif unknown := await self._observe(lane, event, what, each):
@@ -118,18 +111,17 @@ class Watching(Service):
         while sum(lane.watch.unsettled for lane in self.lanes.values()) > MOST_UNSETTLED:
             await self.checkpoint(max(self.lanes.values(), key=lambda lane: lane.watch.unsettled))
 
-    def _is_wanted(self, event: EventT[Any]) -> bool:
-        """Whether no rebalance has come since it was delivered, nor the last checkpoint: if so, it is read again by who comes next."""
-        generation = cast(ConsumerMessage, event.message).generation_id
-        return not self.should_stop and self.app.flow_control.is_active() and generation == self.app.consumer_generation_id
+    def _is_wanted(self, lane: Lane) -> bool:
+        """Whether no rebalance has come since a batch of the lane arrived, nor the last checkpoint: if so, it is read again."""
+        return not self.should_stop and self.app.flow_control.is_active() and self._is_ours(lane)
 
-    def _read(self, events: Sequence[EventT[Any]]) -> Sequence[Read | None]:
+    def _read(self, arrived: Sequence[Arrived]) -> Sequence[Read | None]:
         """What the batches say, read in one pass; None for each where every one has to be read by itself."""
-        apart = [None] * len(events)
+        apart = [None] * len(arrived)
         # a partition of mostly rejects would hold up the others
-        if len(events) == 1 or any(BATCH_TOPICS.rests(*event.message.tp) for event in events):
+        if len(arrived) == 1 or any(BATCH_TOPICS.rests(*lane.tp) for lane, _ in arrived):
             return apart
-        batches = [(cast(Batch, event.value), self._lane(event.message.tp).watch) for event in events]
+        batches = [(cast(Batch, event.value), lane.watch) for lane, event in arrived]
         found = attempt(lambda: read(self.domain, batches, self.app.writers.known, self.app.writers.missing))
         return found if isinstance(found, list) else apart
 
@@ -146,7 +138,10 @@ class Watching(Service):
         return cast(Store, self._table.data).replica(tp.partition)
 
     async def _drop_lanes(self, *_: object, **__: object) -> None:
-        """Forget all state on a rebalance: what the changelog holds is what counts, and another worker may have gone further."""
+        """Forget all state on a rebalance: what the changelog holds is what counts, and another worker may have gone further.
+
+        At its end as well: a lane that was opened before all of the changelog was read lacks state.
+        """
         self.lanes.clear()
 
     def _is_ours(self, lane: Lane) -> bool:
@@ -288,13 +283,3 @@ class Watching(Service):
         pairs = list(entries)
         keys, values = [key for key, _ in pairs], [value for _, value in pairs]
         await self.app.bulk.send_batch(self._changelog, keys, values, partition=lane.tp.partition)
-
-
-async def _filled(stream: Any) -> bool:  # noqa: ANN401
-    """Wait a moment for the stream's next event, which is on its way; False if it does not come."""
-    until = time.monotonic() + SIBLING_SECONDS
-    while stream.channel.queue.empty():
-        if time.monotonic() > until:
-            return False
-        await asyncio.sleep(0)
-    return True

@@ -197,3 +197,25 @@ def test_what_is_written_again_after_a_crash_has_no_second_effect(logs, cuts, cr
     assert again_counts["accepted"] == counts["accepted"] == len(once)
     assert again_counts["duplicate"] == len(log) - len(once)
     assert all(math.isfinite(mean) for mean in again_windows.values())
+
+
+def test_repeats_of_a_batch_on_which_judging_crashes_are_rejects_and_nothing_else(monkeypatch):
+    rows = [
+        {"device_id": "pole", "sensor_type": "pm25", "value": 1.0, "timestamp": START + n, "origin": "topic-0", "position": n}
+        for n in (1, 2)
+    ]
+    watch = Watch(CITY, "city")
+    watch.observe(batch(CITY, 7, rows, 0), WRITERS, set())
+
+    def crash(*_):
+        raise ZeroDivisionError
+
+    again = batch(CITY, 7, [*rows, rows[0] | {"timestamp": START + 3, "position": 3}], 2)
+    with monkeypatch.context() as patched:
+        patched.setattr("agents.alerts.judge", crash)
+        with pytest.raises(ZeroDivisionError) as raised:
+            watch.observe(again, WRITERS, set())
+    watch.crashed(again, raised.value)
+    watch.settle()
+    assert +watch.counts == {"received": 5, "accepted": 2, "rejected/rule-crashed": 3}
+    assert watch.places == {"topic-0": 2}

@@ -1,0 +1,1 @@
+"""A domain's watch in one worker, in parts that can be tested apart."""
