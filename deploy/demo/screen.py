@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from rich.console import ConsoleDimensions, Group, RenderableType
+from rich.console import Console, ConsoleDimensions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +19,8 @@ BARS: Final = " ▁▂▃▄▅▆▇█"
 HISTORY: Final = 30
 WIDE: Final = 100
 """Columns, from which on an alert's severity and device have their own."""
+KEEPS_UP: Final = "the machine keeps up"
+STARTS: Final = "nothing comes: the devices are starting, or say nothing"
 STYLES: Final = {
     Status.RAISED: "bold red",
     Status.REOPENED: "red",
@@ -52,10 +54,10 @@ class Screen:
                 for name, rates in zip(("readings", "messages"), self._rates.values(), strict=True)
             ),
             *(Text(line, no_wrap=True, overflow="ellipsis") for line in _latencies(feed)),
-            Text(behind or "the machine keeps up", style="yellow" if behind else "dim"),
+            Text(behind or (KEEPS_UP if self._rates["messages"][-1] else STARTS), style="yellow" if behind else "dim"),
             Text(f"http://127.0.0.1:PORT/api  {'  '.join(f'{name} {port}' for name, port in self._ports.items())}", style="dim"),
         ]
-        used = len(rows(figures, before, self._begin)) + 1 + len(lines) + len(behind) // size.width
+        used = sum(_height(line, size.width) for line in lines)
         lines.append(_alerts(feed, size.width, max(1, size.height - used - 1)))
         return Group(*lines)
 
@@ -103,6 +105,12 @@ def rows(figures: Figures, before: Figures, begin: Figures) -> Sequence[Row]:
         ),
         ("late; dead letters", ends(LATE.topic), ends(DEAD_LETTERS.topic)),
     ]
+
+
+def _height(shown: RenderableType, width: int) -> int:
+    if isinstance(shown, Table):
+        return shown.row_count + 1
+    return 1 if not isinstance(shown, Text) or shown.no_wrap else max(1, len(shown.wrap(Console(width=width), width)))
 
 
 def _count(figures: Figures, what: str) -> int:

@@ -31,7 +31,7 @@ def of_factory(sent: pl.DataFrame, since_ms: int, ask: Answers) -> pl.DataFrame:
     """Good readings that are not stored, `COLUMNS` as text; `sent` as its simulator wrote it, Kafka looked at from `since_ms` on."""
     keys = ["device_id", "sensor_type", "timestamp"]
     good = sent.filter(GOOD).unique(keys, maintain_order=True)
-    in_kafka = _in_kafka(READINGS, since_ms, keys)
+    in_kafka = _in_kafka(READINGS, since_ms, keys).unique(keys, keep="first")
     seen = good.join(in_kafka, on=keys, how="left", maintain_order="left")
     seconds = [_seconds_stored(ask, device, sensor, times) for (device, sensor), times in _times(seen)]
     stored = pl.concat([pl.DataFrame(schema={"device_id": pl.String, "sensor_type": pl.String, "second": pl.Int64}), *seconds])

@@ -66,7 +66,7 @@ class LocalStack:
             self._held.enter_context(FileLock(data / LOCK, timeout=0))
         except Timeout as error:
             raise StackError(
-                f"The stack in {data} is running or starting already: see `headrace status`, stop it with `headrace down`."
+                f"The stack in {data} is running, starting or stopping already: see `headrace status`, stop it with `headrace down`."
             ) from error
         self._held.callback(self._stop)
         try:

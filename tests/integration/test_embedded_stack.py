@@ -140,7 +140,7 @@ def test_a_killed_broker_starts_again_with_its_records(stack):
 
 
 def test_a_second_owner_of_a_data_folder_is_refused(stack):
-    with pytest.raises(StackError, match="running or starting already"), LocalStack(stack.settings):
+    with pytest.raises(StackError, match="running, starting or stopping already"), LocalStack(stack.settings):
         pass
     assert stack.kafka.running
 
