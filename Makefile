@@ -69,7 +69,7 @@ bench-gateway: $(DEV) mosquitto ## Measure what one gateway process takes from M
 bench-tenancy: $(DEV) mosquitto ## Measure what one tenant's flood, or full share of the disk, does to another's latency
 	$(BIN)/python -m bench.tenancy
 
-mosquitto: ## Install Mosquitto where it is missing: what speaks MQTT 5 to the tests and benchmarks (Debian: as root, or by sudo)
+mosquitto: ## Install Mosquitto where it is missing, for the tests about it and the benchmarks (Debian: as root, or by sudo)
 	@deploy/mosquitto.sh
 
 up: $(READY) ## Start Kafka, schema registry and MQTT broker in the background

@@ -10,6 +10,7 @@ from types import FrameType
 from rich.console import Console
 
 from bench.measure import BenchError
+from bench.mosquitto import Mosquitto
 from deploy.embedded.errors import StackError
 from deploy.embedded.stack import LocalStack, on_free_ports
 
@@ -21,7 +22,7 @@ def local_stack(folder: Path, *services: str) -> Iterator[LocalStack]:
     # a session of an earlier gateway's would gather every message, and Mosquitto stands still while it saves them
     shutil.rmtree(folder / "mqtt", ignore_errors=True)
     try:
-        with LocalStack(on_free_ports(folder), services, Console(stderr=True).print) as stack:
+        with LocalStack(on_free_ports(folder), services, Console(stderr=True).print, mqtt=Mosquitto) as stack:
             yield stack
     except (BenchError, StackError) as error:
         raise SystemExit(f"bench: {error}") from error

@@ -1,21 +1,17 @@
 """What `headrace doctor` looks at: everything a worker depends on, each in a function that says what it found, or what is wrong."""
 
-import queue
 import time
-from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 import httpx
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]  # exported implicitly
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from paho.mqtt.reasoncodes import ReasonCode
 
 from deploy import tenants
 from deploy.embedded.errors import StackError
 from deploy.embedded.preflight import require_disk
+from deploy.mqtt_client import NoAnswer, Unwelcome, connected
 from deploy.topics import names
 from schemas.catalog import CHANGELOGS, CONTRACTS, DEFAULT_TENANT, in_kafka
 from schemas.registry import Registry, RegistryDown
@@ -23,7 +19,6 @@ from streams.access import Asked, Refused, quiet
 from streams.assembly import NotReady, require_topics
 from streams.clickhouse import ClickHouse
 from streams.clickhouse_errors import CannotOpen, ClickHouseAway
-from streams.mqtt import connect, version_probe
 from streams.settings import Settings
 from streams.worker.descriptors import ENOUGH, raise_limit
 from tables.factory import WINDOWING
@@ -118,31 +113,15 @@ def schemas(ours: Settings) -> str:
 
 def mqtt(ours: Settings) -> str:
     """Whether the MQTT broker lets us in."""
-    place, clients = ours.mqtt.rpartition("@")[2], []
-    answers: queue.SimpleQueue[ReasonCode] = queue.SimpleQueue()
-
-    def dial(protocol: MQTTProtocolVersion) -> None:
-        client = Client(CallbackAPIVersion.VERSION2, protocol=protocol)
-        client.on_connect = lambda *told: answers.put(told[3])
-        clients.append(client)
-        connect(client, ours.mqtt)
-
-    probe = version_probe(dial)
     try:
-        connect(probe, ours.mqtt)
-        answer = answers.get(timeout=TIMEOUT_SECONDS)
+        with connected(ours.mqtt):
+            return ours.mqtt.rpartition("@")[2]
     except ValueError as error:
         raise Ill(str(error), "set HEADRACE_MQTT to mqtt://host:port") from error
-    except queue.Empty as error:
-        raise Ill(f"{place} does not answer", "headrace up, or set HEADRACE_MQTT to mqtt://host:port") from error
-    finally:
-        for client in (probe, *clients):
-            with suppress(ValueError):
-                client.disconnect()
-            client.loop_stop()
-    if answer.is_failure:
-        raise Ill(f"{place} refuses: {answer}", "set HEADRACE_MQTT to mqtt://user:password@host:port of somebody it knows")
-    return place
+    except NoAnswer as absence:
+        raise Ill(str(absence), "headrace up, or set HEADRACE_MQTT to mqtt://host:port") from absence
+    except Unwelcome as refusal:
+        raise Ill(str(refusal), "set HEADRACE_MQTT to mqtt://user:password@host:port of somebody it knows") from refusal
 
 
 def clickhouse(ours: Settings) -> str:

@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "tenant": "deploy.tenants_commands:app",
     "doctor": "deploy.doctor:doctor",
     "prometheus": "deploy.prometheus.commands:prometheus",
+    "publish": "deploy.publish_command:publish",
     "send": "deploy.records_commands:send",
     "read": "deploy.records_commands:read",
     "alerts": "deploy.alerts_commands:app",

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs Mosquitto where it is missing: the tests and benchmarks speak MQTT 5, which amqtt, the package's own broker, does not.
+# Installs Mosquitto where it is missing: for the tests about it, and for the benchmarks.
 set -eu
 PATH="$PATH:/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"
 if command -v mosquitto >/dev/null; then exit; fi

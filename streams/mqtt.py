@@ -38,7 +38,7 @@ def _send_at_once(_client: Client, _data: object, sock: Any) -> None:  # noqa: A
 def version_probe(dial: Callable[[MQTTProtocolVersion], None]) -> Client:
     """A client to `connect` first: when the broker answers it is done, and calls `dial` with MQTT 5, or 3.1.1 if 5 was refused.
 
-    It says nothing but its version, because amqtt takes the properties of MQTT 5 for a name that has not yet come in full.
+    It says nothing but its version: a broker of MQTT 3.1.1 may take the properties of MQTT 5 for a name that has not yet come in full.
     """
 
     def on_connect(client: Client, _userdata: object, _flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None) -> None:

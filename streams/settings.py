@@ -95,6 +95,7 @@ class Settings(BaseSettings):
     instance: str = Field(default="", description="Static group membership: a stable name of this worker; empty: dynamic membership.")
     broker_heap_mb: int = Field(default=512, ge=256, description="Java heap of the local stack's Kafka broker.")
     registry_heap_mb: int = Field(default=192, ge=96, description="Java heap of the local stack's schema registry.")
+    mqtt_heap_mb: int = Field(default=256, ge=128, description="Java heap of the local stack's MQTT broker.")
 
     def environment(self, **extra: str) -> dict[str, str]:
         """The environment of a child process that is to run with these settings: ours, each field's variable, and `extra`."""

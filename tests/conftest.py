@@ -51,9 +51,9 @@ def recorded(orphans, tmp_path_factory):
     """The JVMs' ahead-of-time caches. A run starts dozens of JVMs: the first of its processes records for all, on a new machine."""
     folder = tmp_path_factory.mktemp("recorded")
     with FileLock(tmp_path_factory.getbasetemp().parent / "recorded.lock"):
-        pair = LocalStack(on_free_ports(folder), ("kafka", "registry"))
-        if not (pair.kafka.cache.exists() and pair.registry.cache.exists()):
-            with pair:
+        stack = LocalStack(on_free_ports(folder))
+        if not all(service.cache.exists() for service in stack.services):
+            with stack:
                 pass
 
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from deploy.embedded import control, processes
 from deploy.embedded.artifacts import fetch, missing, pins
 from deploy.embedded.errors import StackError
-from deploy.embedded.stack import LocalStack, owned
+from deploy.embedded.stack import ALL, LocalStack, owned
 from streams.settings import Settings, settings
 
 console = Console()
@@ -80,11 +80,11 @@ def status() -> None:
 
 def download() -> None:
     """Fetch what the services need, with a progress bar where something is missing."""
-    wanted = [*pins("kafka"), *pins("registry")]
+    wanted = [pin for service in ALL for pin in pins(service)]
     total = missing(wanted)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not total) as bar:
-        task = bar.add_task("Kafka and schema registry, first start only", total=total)
+        task = bar.add_task("Kafka, schema registry and MQTT broker, first start only", total=total)
         fetch(wanted, lambda count: bar.advance(task, count))
 
 

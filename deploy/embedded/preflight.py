@@ -14,7 +14,7 @@ from deploy.embedded.errors import StackError
 
 MIB: Final = 1024 * 1024
 FREE_DISK_MIB: Final = 1024
-OVERHEAD_MIB: Final = 450  # what the JVMs and the MQTT broker take beside the heaps, measured
+OVERHEAD_MIB: Final = 560  # what the three JVMs take beside their heaps, measured
 
 _PLACES: Final = 20  # in which processes begin to look for free ports
 _GIVEN: Final[set[int]] = set()

@@ -9,7 +9,8 @@ from typing import Final, Self
 from confluent_kafka import KafkaException
 from filelock import FileLock, Timeout
 
-from deploy.embedded import mqtt, preflight, processes
+from deploy.embedded import preflight, processes
+from deploy.embedded.artemis import Artemis
 from deploy.embedded.errors import StackError
 from deploy.embedded.kafka import Kafka
 from deploy.embedded.registry import Registry
@@ -51,9 +52,16 @@ class LocalStack:
     `stack.kafka.kill()` and `.start()` are a crash and its repair; `stack.kafka.process` suspends and resumes.
     """
 
-    def __init__(self, settings: Settings, services: Sequence[str] = ALL, report: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        services: Sequence[str] = ALL,
+        report: Callable[[str], None] = lambda _: None,
+        mqtt: Callable[[Settings], Service] = Artemis,
+    ) -> None:
+        """`services`: the names of those to run. `report`: is told what is done. `mqtt`: makes the MQTT broker."""
         self.settings = settings
-        self.kafka, self.registry, self.mqtt = Kafka(settings), Registry(settings), mqtt.broker(settings)
+        self.kafka, self.registry, self.mqtt = Kafka(settings), Registry(settings), mqtt(settings)
         everything: tuple[Service, ...] = (self.kafka, self.registry, self.mqtt)
         self.services = tuple(service for service in everything if service.name in services)
         self._report = report

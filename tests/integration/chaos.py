@@ -24,7 +24,6 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.demo.workers import Worker
-from deploy.embedded.mqtt import Amqtt
 from deploy.embedded.preflight import free_ports
 from deploy.embedded.stack import LocalStack, on_free_ports
 from deploy.simulate.delivery import deliveries, pace
@@ -52,8 +51,6 @@ GAP_SECONDS = (2.0, 7.0)
 DOWN_SECONDS = (0.2, 6.0)
 # Long enough for every worker that depends on it to have to say so.
 LONG_SECONDS = {"kafka": 28.0, "mqtt": 14.0}
-# Mosquitto saves its sessions once a minute: what it took since the last time dies with it, and devices send it again.
-FORGOTTEN_SECONDS = 65
 PATIENCE_SECONDS = 400
 READING = ["device_id", "sensor_type", "timestamp"]
 
@@ -71,23 +68,16 @@ class Outcome:
     ready: dict[str, float] = field(default_factory=dict)
     """Share of the looks at which a worker said ready."""
     sent: int = 0
-    resent: int = 0
     stored: int = 0
 
 
 class Recorded:
-    """A sink that remembers what was sent, and sends the latest again when the broker may have forgotten it."""
+    """A sink that remembers what was sent."""
 
     def __init__(self, sink):
-        self.sink, self.sent, self.resent = sink, [], 0
-        self.again_from = None
+        self.sink, self.sent = sink, []
 
     async def send(self, records):
-        if self.again_from is not None and self.sent:
-            since, self.again_from = self.again_from, None
-            again = pl.concat(self.sent).filter(pl.col("sent_at") >= since)
-            self.resent += again.height
-            await self.sink.send(again)
         self.sent.append(records)
         await self.sink.send(records)
 
@@ -246,7 +236,7 @@ def run(folder, seconds, seed, say=lambda _: None):
         load.start()
         load.opened.wait()
         probe.start()
-        _kill(supervisor, load, schedule(random.Random(seed), seconds), isinstance(stack.mqtt, Amqtt), say)
+        _kill(supervisor, schedule(random.Random(seed), seconds), say)
         say("everything was killed; waiting until all has come through")
         _drain(supervisor, load, groups, outcome)
         probe.stop()
@@ -264,32 +254,19 @@ def run(folder, seconds, seed, say=lambda _: None):
     return outcome
 
 
-def _kill(supervisor, load, kills, forgets_all, say):
+def _kill(supervisor, kills, say):
     """Follow the schedule."""
-    started, forgotten_at = time.monotonic(), None
-    forgetful = ("mqtt", "gateway", "kafka") if forgets_all else ("mqtt",)
+    started = time.monotonic()
     for at, victim, down_seconds in kills:
         while time.monotonic() < started + at:
             supervisor.tick()
-            forgotten_at = _send_again(supervisor, load, forgotten_at)
             time.sleep(0.1)
         say(f"{at:4.0f} s: kill -9 {victim}, for {down_seconds:.1f} s")
         supervisor.kill(victim, down_seconds)
-        if victim in forgetful:
-            forgotten_at = forgotten_at or time.time()
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while (not supervisor.well or forgotten_at) and time.monotonic() < deadline:
+    while not supervisor.well and time.monotonic() < deadline:
         supervisor.tick()
-        forgotten_at = _send_again(supervisor, load, forgotten_at)
         time.sleep(0.1)
-
-
-def _send_again(supervisor, load, forgotten_at):
-    """Have devices send again what their broker may have forgotten, once the gateway listens again."""
-    if forgotten_at and not any(map(supervisor.down, ("mqtt", "gateway"))) and supervisor.services["gateway"].answers():
-        load.sinks[0].again_from = (forgotten_at - FORGOTTEN_SECONDS) * 1000
-        return None
-    return forgotten_at
 
 
 def _drain(supervisor, load, groups, outcome):
@@ -315,7 +292,7 @@ def _drain(supervisor, load, groups, outcome):
 
 def _judge(settings, load, topics, outcome):
     good = load.good()
-    outcome.sent, outcome.resent = sum(part.height for sink in load.sinks for part in sink.sent), load.sinks[0].resent
+    outcome.sent = sum(part.height for sink in load.sinks for part in sink.sent)
     try:
         assert_equal(actual(settings, topics), undisturbed(settings, topics))
     except AssertionError as unequal:
@@ -355,9 +332,7 @@ def main(
         figures = (f"{statistics.median(back):.1f}", f"{max(back):.1f}") if back else ("", "")
         table.add_row(name, str(times), str(outcome.refused[name]), *figures, f"{outcome.ready[name]:.0%}" if name in outcome.ready else "")
     console.print(table)
-    console.print(
-        f"{outcome.sent:,} records sent, {outcome.resent:,} of them again as their MQTT broker had died; {outcome.stored:,} stored"
-    )
+    console.print(f"{outcome.sent:,} records sent; {outcome.stored:,} stored")
     for problem in outcome.problems:
         console.print(f"WRONG: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
     console.print(f"Data and logs are in {folder}." if outcome.problems else "Nothing is wrong.")

@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from agents.gateway.mapping import Row
-from deploy.embedded.mqtt import Amqtt
+from deploy.embedded.artemis import Artemis
 from deploy.embedded.preflight import free_ports
 from deploy.embedded.stack import LocalStack, on_free_ports
 from deploy.topics import ensure_topics
@@ -125,14 +125,13 @@ def test_a_missing_topic_and_a_refused_login_are_named(doctor, stack, tmp_path):
     assert "user:password" in found["mqtt"][2]
 
 
-class Strict(Amqtt):
+class Strict(Artemis):
     """Lets nobody in without a name."""
 
     def command(self):
         command = super().command()
-        anybody, nobody = "base.BaseAuthPlugin: {}", "authentication.AnonymousAuthPlugin: {allow_anonymous: false}"
-        configuration = self.folder / "amqtt.yaml"
-        configuration.write_text(configuration.read_text().replace(anybody, nobody))
+        configuration = self.folder / "etc" / "broker.xml"
+        configuration.write_text(configuration.read_text().replace("<security-enabled>false", "<security-enabled>true"))
         return command
 
 

@@ -3,13 +3,12 @@ import subprocess
 import sys
 import time
 
-import paho.mqtt.client as paho
 import psutil
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from deploy.embedded import mqtt, processes
+from deploy.embedded import processes
 from deploy.embedded.errors import StackError
 from deploy.embedded.stack import LocalStack, on_free_ports
 from deploy.topics import COMPACTED, TopicMismatchError, ensure_topics
@@ -143,30 +142,6 @@ def test_a_second_owner_of_a_data_folder_is_refused(stack):
     with pytest.raises(StackError, match="running, starting or stopping already"), LocalStack(stack.settings):
         pass
     assert stack.kafka.running
-
-
-@pytest.mark.parametrize("make", [mqtt.broker, mqtt.Amqtt], ids=["installed", "amqtt"])
-def test_either_mqtt_broker_carries_a_message_and_its_acknowledgement(make, tmp_path, monkeypatch):
-    monkeypatch.setattr(mqtt, "broker", make)
-    received = []
-    with LocalStack(on_free_ports(tmp_path), ["mqtt"]) as stack:
-        client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
-        subscribed = []
-        client.on_subscribe = lambda *_: subscribed.append(True)
-        client.on_message = lambda _client, _data, message: received.append((message.topic, message.payload))
-        client.connect(stack.mqtt.host, stack.mqtt.port)
-        client.loop_start()
-        client.subscribe("factory/#", qos=1)
-        give_up = time.monotonic() + PATIENCE
-        while not subscribed and time.monotonic() < give_up:
-            time.sleep(0.01)
-        sent = client.publish("factory/p1/d1/temperature", b"{}", qos=1)
-        sent.wait_for_publish(20)
-        while not received and time.monotonic() < give_up:
-            time.sleep(0.01)
-        client.disconnect()
-        client.loop_stop()
-    assert received == [("factory/p1/d1/temperature", b"{}")]
 
 
 # -- the command

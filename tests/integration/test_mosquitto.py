@@ -13,7 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from deploy.embedded.mqtt import Mosquitto, broker
+from bench.mosquitto import Mosquitto
 from deploy.embedded.preflight import free_ports
 from schemas.catalog import LIGHTS
 from tests.conformance.authority import Authority
@@ -36,7 +36,7 @@ class Guarded(Mosquitto):
     """With the lines that `headrace device mosquitto` says, and TLS on another port."""
 
     def __init__(self, settings, files, authority):
-        super().__init__(settings, broker(settings)._program)
+        super().__init__(settings)
         (self.tls,) = free_ports(1)
         certificate, key = authority.issue("broker")
         self.lines = GUARDED.format(folder=files, tls=self.tls, authority=authority.path, certificate=certificate, key=key)

@@ -4,16 +4,20 @@ import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
+from xml.etree import ElementTree
 
 import psutil
 import pytest
 
-from deploy.embedded import artifacts, mqtt, preflight, processes
+from deploy.embedded import artifacts, preflight, processes
+from deploy.embedded.artemis import Artemis
 from deploy.embedded.artifacts import Pin, fetch, pins, unpack
 from deploy.embedded.errors import StackError
 from deploy.embedded.java import JavaService
 from deploy.embedded.kafka import Kafka
 from deploy.embedded.service import address
+from deploy.embedded.stack import LocalStack
 from streams.settings import Settings
 
 
@@ -31,7 +35,7 @@ def test_an_address_elsewhere_is_refused_and_the_setting_named(url):
 
 
 def test_a_lock_files_line_survives_reading_and_writing():
-    for pin in (*pins("kafka"), *pins("registry")):
+    for pin in (*pins("kafka"), *pins("registry"), *pins("mqtt")):
         assert Pin.parse(str(pin)) == pin
         assert len(pin.sha256) == 64
 
@@ -134,21 +138,25 @@ def test_a_suspended_process_is_stopped_too(tmp_path):
     assert process.poll() == -15
 
 
-def test_mosquitto_is_found_outside_the_path(monkeypatch, tmp_path):
+def test_the_mqtt_broker_is_the_same_whether_mosquitto_is_installed_or_not(monkeypatch, tmp_path):
     (tmp_path / "mosquitto").touch(mode=0o755)
-    monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(mqtt, "SERVER_FOLDERS", str(tmp_path))
-    broker = mqtt.broker(Settings(data=tmp_path))
-    broker.folder.mkdir()
-    assert broker.command()[0] == str(tmp_path / "mosquitto")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert isinstance(LocalStack(Settings(data=tmp_path)).mqtt, Artemis)
 
 
-def test_without_mosquitto_amqtt_is_run_by_our_own_python(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(mqtt, "SERVER_FOLDERS", str(tmp_path))
-    broker = mqtt.broker(Settings(data=tmp_path))
-    broker.folder.mkdir()
-    assert broker.command()[:3] == [sys.executable, "-m", "amqtt.scripts.broker_script"]
+def test_the_mqtt_broker_s_files_are_in_the_data_folder_whatever_that_is_called(monkeypatch, tmp_path):
+    (tmp_path / "artemis.jar").touch()
+    monkeypatch.setattr(Artemis, "archives", [tmp_path / "artemis.jar"])
+    broker = Artemis(Settings(data=tmp_path / "a & b <c>", mqtt="mqtt://127.0.0.1:1234", mqtt_heap_mb=300))
+    broker.folder.mkdir(parents=True)
+    command = broker.command()
+    core = ElementTree.parse(broker.folder / "etc" / "broker.xml").getroot().find("{urn:activemq:core}core")
+    found = {element.tag.partition("}")[2]: element.text for element in core}
+    folders = ("journal-directory", "bindings-directory", "large-messages-directory", "paging-directory")
+    assert {Path(found[name]).parent for name in folders} == {broker.folder}
+    assert "127.0.0.1:1234" in core.find("{urn:activemq:core}acceptors/").text
+    assert "-Xmx300m" in command
+    assert command[-1] == str(broker.folder)
 
 
 def test_a_service_that_was_killed_is_reported_with_the_end_of_its_log(tmp_path):
