@@ -3,9 +3,14 @@
 import asyncio
 import time
 from collections.abc import Callable, Hashable
-from typing import Final
+from typing import Final, TypeVar
 
 POLL_SECONDS: Final = 0.1
+AGAIN_SECONDS: Final = 1.0
+ANSWER_SECONDS: Final = 180.0
+"""From servers that run: a busy machine."""
+
+Answer = TypeVar("Answer")
 
 
 class Patience:
@@ -35,3 +40,21 @@ class Patience:
     def still(self) -> float:
         """Seconds since the last change."""
         return self._clock() - self._since
+
+
+def answered(
+    ask: Callable[[], Answer],
+    away: type[Exception] | tuple[type[Exception], ...],
+    report: Callable[[str], None],
+    seconds: float = ANSWER_SECONDS,
+) -> Answer:
+    """What `ask` gives, asked again while it raises what means that nobody answers; that, if it goes on for so long."""
+    patience = Patience(seconds)
+    while True:
+        try:
+            return ask()
+        except away as error:
+            if not patience.lasts(None):
+                raise
+            report(f"no answer yet, asking again: {error}")
+            time.sleep(AGAIN_SECONDS)

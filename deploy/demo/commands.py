@@ -9,10 +9,11 @@ from typing import Annotated, Final
 
 import polars as pl
 import typer
+from confluent_kafka import KafkaException
 from rich.console import Console
 
 from deploy.demo import trace
-from deploy.demo.credential import credential
+from deploy.demo.credential import AWAY, credential
 from deploy.demo.feed import Feed
 from deploy.demo.figures import Figures, Reader
 from deploy.demo.line import Line
@@ -23,6 +24,7 @@ from deploy.demo.workers import PORTS, Worker, with_listeners
 from deploy.embedded import control
 from deploy.embedded.commands import download, in_words
 from deploy.embedded.stack import LocalStack
+from deploy.patience import answered
 from streams.settings import Settings, settings
 
 INTERRUPTED: Final = 130
@@ -87,7 +89,7 @@ def _stack(ours: Settings) -> AbstractContextManager[object]:
 
 def _run(ours: Settings, running: ExitStack, seconds: float | None, devices: int, city_devices: int) -> Sequence[str] | None:
     """What is wrong, in words; None if it was stopped before there was anything to judge."""
-    token = running.enter_context(credential(ours))
+    token = running.enter_context(credential(ours, _say))
     if token:
         _say("devices need a credential here: the simulated city has one of its own, which is taken back at the end")
     workers = [Worker(ours, name) for name in PORTS]
@@ -100,7 +102,8 @@ def _run(ours: Settings, running: ExitStack, seconds: float | None, devices: int
         _say(f"{worker.name}: {worker.url('/ready')}, log {worker.log}")
     _say(f"devices: http://{ours.gateway_http}/messages, ws://{ours.gateway_websocket}/messages, coap://{ours.gateway_coap}/messages")
     reader = running.enter_context(closing(Reader(ours, {worker.name: worker for worker in workers})))
-    feed = running.enter_context(closing(Feed(ours)))
+    answered(reader.read, KafkaException, _say)
+    feed = running.enter_context(closing(answered(lambda: Feed(ours), AWAY, _say)))
     line = Line(workers, FactorySimulator(ours, devices), CitySimulator(ours, city_devices, token), reader, feed, _say)
     for simulator in line.simulators:
         running.callback(simulator.stop)

@@ -82,6 +82,8 @@ def download() -> None:
     """Fetch what the services need, with a progress bar where something is missing."""
     wanted = [pin for service in ALL for pin in pins(service)]
     total = missing(wanted)
+    if total and not console.is_terminal:
+        console.print(f"fetching {total / 1e6:,.0f} MB of Java archives, first start only", soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not total) as bar:
         task = bar.add_task("Kafka, schema registry and MQTT broker, first start only", total=total)

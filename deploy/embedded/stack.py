@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -15,6 +16,7 @@ from deploy.embedded.errors import StackError
 from deploy.embedded.kafka import Kafka
 from deploy.embedded.registry import Registry
 from deploy.embedded.service import STOP_SECONDS, Service
+from deploy.patience import answered
 from deploy.topics import TopicMismatchError, ensure_topics
 from schemas.catalog import CONTRACTS
 from schemas.registry import Registry as Client
@@ -107,12 +109,12 @@ class LocalStack:
     def _provision(self) -> None:
         if self.kafka in self.services:
             self._report("creating topics")
-            ensure_topics(self.settings.kafka, self.settings)
+            answered(lambda: ensure_topics(self.settings.kafka, self.settings), KafkaException, self._report)
         if self.registry in self.services:
             self._report("registering schemas")
             client = Client(self.settings.registry, self.settings.data / "schemas")
             for contract in CONTRACTS.values():
-                client.register(contract)
+                answered(partial(client.register, contract), RegistryDown, self._report)
 
     def _stop(self) -> None:
         if any(service.records for service in self.services):
