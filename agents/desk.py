@@ -6,6 +6,7 @@ relative to each other and however often: records are told apart by their ids, a
 
 from enum import StrEnum
 from hashlib import blake2b
+from itertools import pairwise, takewhile
 from typing import Final
 
 import polars as pl
@@ -16,6 +17,8 @@ from schemas.catalog import ALERT_ACTIONS, ALERTS
 
 # A day after its last change a closed alert is only in the log and in the warehouse.
 KEPT_MS: Final = 86_400_000
+SHORT_ID: Final = 8
+"""Characters of an id that people read: two of 10,000 alerts are alike in so many once in a hundred times, and then more are shown."""
 
 
 class Action(StrEnum):
@@ -74,6 +77,17 @@ class Desk:
         changes = self.changes if alert_id is None else self.changes.filter(pl.col("alert_id") == alert_id)
         return _alerts(changes, self.actions, now)
 
+    def ids(self) -> dict[str, str]:
+        """Every alert's id → its shortest beginning that no other has, of `SHORT_ID` characters or more."""
+        known = sorted(self.changes["alert_id"].unique())
+        shared = [0, *(_shared(name, after) for name, after in pairwise(known)), 0]
+        return {name: name[: max(SHORT_ID, 1 + max(shared[at : at + 2]))] for at, name in enumerate(known)}
+
+    def named(self, beginning: str) -> list[str]:
+        """The ids that begin so, or the one that is just that."""
+        known = self.changes["alert_id"].unique()
+        return [beginning] if beginning in known else sorted(known.filter(known.str.starts_with(beginning)))
+
     def silences(self, now: int) -> pl.DataFrame:
         """The actions by which devices are silenced now; `rule` is null where all of a device's are."""
         return _silences(self.actions, now)
@@ -88,6 +102,24 @@ class Desk:
         lately = pl.col("arrival") > now - KEPT_MS
         needed = pl.col("action_id").is_in(pl.concat([of_kept, silencing]).implode())
         self.actions = self.actions.filter(lately | needed).rechunk()
+
+
+def by_device(alerts: pl.DataFrame) -> pl.DataFrame:
+    """Of alerts, a row for each device, most severe and most alerts first.
+
+    `device_id`, the worst `severity`, how many `alerts`, their `rules`, when the first was raised (`raised_at`), the latest `message`.
+    """
+    rank = pl.col("severity").replace_strict({severity: severity.rank for severity in Severity}, default=0, return_dtype=pl.Int64)
+    found = alerts.with_columns(rank=rank).sort("updated_at").group_by("device_id", maintain_order=True)
+    told = found.agg(
+        pl.col("severity").sort_by("rank").last(),
+        pl.len().alias("alerts"),
+        pl.col("rule").unique().sort().alias("rules"),
+        pl.col("raised_at").min(),
+        pl.col("message").last(),
+        pl.col("rank").max(),
+    )
+    return told.sort("rank", "alerts", "device_id", descending=[True, True, False]).drop("rank")
 
 
 def overdue(alerts: pl.DataFrame, now: int, patience_ms: int) -> pl.DataFrame:
@@ -109,6 +141,11 @@ def overdue(alerts: pl.DataFrame, now: int, patience_ms: int) -> pl.DataFrame:
         for row in waiting.iter_rows(named=True)
     ]
     return pl.DataFrame(rows, schema=ALERT_ACTIONS.codec.columns)
+
+
+def _shared(name: str, other: str) -> int:
+    """How many characters two names begin with alike."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(name, other, strict=False)))
 
 
 def _with(known: pl.DataFrame, fresh: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:

@@ -2,14 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
+from urllib.parse import quote
 
 import httpx
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from agents.desk import State
 from agents.rules import Severity
+from deploy.output.listing import Json, plain, show, show_json
 from streams.operators import operator
 from streams.settings import settings
 
@@ -21,83 +21,117 @@ app = typer.Typer(
 
 \b
 headrace alerts list --status open                    # what nobody takes care of
-headrace alerts acknowledge 2e7d8db8c87ec49d… --note "fan is blocked, on my way"
-headrace alerts escalate 2e7d8db8c87ec49d… --to CRITICAL
+headrace alerts devices                               # the same, a line for each device
+headrace alerts acknowledge 2e7d8db8 --note "fan is blocked, on my way"
+headrace alerts acknowledge --rule missing --note "the line is off"     # all of a rule, a device, a severity
+headrace alerts escalate 2e7d8db8 --to CRITICAL
 headrace alerts silence --device plant-1.press-0000 --minutes 90 --note maintenance
-headrace alerts clear 2e7d8db8c87ec49d…               # over, whatever the rule says
+headrace alerts clear 2e7d8db8                        # over, whatever the rule says
 
-An alert is open until somebody acknowledges it; raised anew, or by its rule to a higher severity, it is open again. A silenced
-device goes on raising alerts, which do not wait for anybody. Every action is kept, with who and when: table alert_actions.
+An alert is named by the beginning of its id, as list shows it; any beginning that no other alert has will do. It is open until somebody
+acknowledges it; raised anew, or by its rule to a higher severity, it is open again. A silenced device goes on raising alerts, which do not
+wait for anybody. Every action is kept, with who and when: table alert_actions.
 
 Exit status 0: done. 1: refused, and why. 2: the desk does not answer.""",
 )
-AlertId = Annotated[str, typer.Argument(help="The alert's id, as list shows it.")]
+AlertId = Annotated[str, typer.Argument(help="The alert's id, or the beginning of it, as list shows it.")]
+AnyAlert = Annotated[str | None, typer.Argument(help="The same; without it, all alerts that the options name.")]
 By = Annotated[str, typer.Option(default_factory=operator, show_default="you", help="Who does it.")]
 Note = Annotated[str, typer.Option(help="What the next shift should know.")]
+Device = Annotated[str | None, typer.Option(help="Of this device only.")]
+Rule = Annotated[str | None, typer.Option(help="Of this rule only.")]
+OfSeverity = Annotated[Severity | None, typer.Option(case_sensitive=False, help="Of this severity only.")]
 
 
 @app.command("list")
 def list_alerts(
-    device: Annotated[str | None, typer.Option(help="Of this device only.")] = None,
-    rule: Annotated[str | None, typer.Option(help="Of this rule only.")] = None,
-    severity: Annotated[Severity | None, typer.Option(help="Of this severity only.")] = None,
-    status: Annotated[State | None, typer.Option(help="In this state only.")] = None,
+    device: Device = None,
+    rule: Rule = None,
+    severity: OfSeverity = None,
+    status: Annotated[State | None, typer.Option(case_sensitive=False, help="In this state only.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Changed within so many minutes only.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
+    as_json: Json = False,
 ) -> None:
     """Show alerts, the latest change first."""
     since = (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat() if minutes is not None else None
     wanted = {"device": device, "rule": rule, "severity": severity, "status": status, "since": since, "limit": limit}
     answer = _ask("GET", "/api/alerts", params={name: value for name, value in wanted.items() if value is not None})
-    table = Table("alert", "severity", "status", "device", "rule", "raised", "by", "message", box=None)
-    for alert in answer["alerts"]:
-        by = alert["cleared_by"] or alert["silenced_by"] or alert["acknowledged_by"] or ""
-        table.add_row(
-            *(alert[name] for name in ("alert_id", "severity", "state", "device_id", "rule")),
+    rows = [
+        (
+            *(alert[name] for name in ("short_id", "severity", "state", "device_id", "rule")),
             _time(alert["raised_at"]),
-            by,
+            alert["cleared_by"] or alert["silenced_by"] or alert["acknowledged_by"] or "",
             alert["message"],
         )
-    Console().print(table)
+        for alert in answer["alerts"]
+    ]
+    show(("alert", "severity", "status", "device", "rule", "raised", "by", "message"), rows, answer["alerts"], as_json=as_json)
     if (more := answer["count"] - len(answer["alerts"])) > 0:
-        typer.echo(f"and {more} more: see --limit and --status", err=True)
+        typer.echo(f"and {more} more: see --limit, --status, and headrace alerts devices", err=True)
 
 
-@app.command()
-def show(alert_id: AlertId) -> None:
+@app.command("devices")
+def list_devices(
+    rule: Rule = None,
+    severity: OfSeverity = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Show the devices that have alerts nobody takes care of, a line each: most severe and most alerts first."""
+    wanted = {"rule": rule, "severity": severity, "limit": limit}
+    answer = _ask("GET", "/api/alerts/devices", params={name: value for name, value in wanted.items() if value is not None})
+    rows = [
+        (each["device_id"], each["severity"], each["alerts"], _time(each["raised_at"]), ", ".join(each["rules"]), each["message"])
+        for each in answer["devices"]
+    ]
+    show(("device", "worst", "open", "since", "rules", "latest"), rows, answer["devices"], as_json=as_json)
+    if (more := answer["count"] - len(answer["devices"])) > 0:
+        typer.echo(f"and {more} more: see --limit", err=True)
+
+
+@app.command("show")
+def show_alert(alert_id: AlertId, as_json: Json = False) -> None:
     """Show how an alert came, and what was done about it."""
-    answer = _ask("GET", f"/api/alerts/{alert_id}")
+    answer = _ask("GET", _path(alert_id))
+    if as_json:
+        show_json(answer)
+        return
     alert = answer["alert"]
-    typer.echo(f"{alert['message']}\n{alert['severity']}, {alert['state']}, rule {alert['rule']} of {alert['device_id']}")
+    typer.echo(plain(alert["message"]))
+    typer.echo(plain(f"{alert['severity']}, {alert['state']}, rule {alert['rule']} of {alert['device_id']}"))
     told = [(change["arrival"], change["status"], change["severity"], change["message"]) for change in answer["changes"]]
     done = [(act["arrival"], act["action"], act["severity"] or "", f"{act['by']}: {act['note']}".rstrip(": ")) for act in answer["actions"]]
-    table = Table("when", "what", "severity", "", box=None)
-    for at, *what in sorted(told + done):
-        table.add_row(_time(at), *what)
-    Console().print(table)
+    show(("when", "what", "severity", ""), [(_time(at), *what) for at, *what in sorted(told + done)], answer, as_json=False)
 
 
 @app.command()
-def acknowledge(alert_id: AlertId, by: By, note: Note = "") -> None:
-    """Say that you take care of an alert: it waits for nobody any more."""
-    _act(alert_id, "acknowledge", by=by, note=note)
+def acknowledge(
+    by: By, alert_id: AnyAlert = None, device: Device = None, rule: Rule = None, severity: OfSeverity = None, note: Note = ""
+) -> None:
+    """Say that you take care of an alert, or of all of a device, rule or severity: it waits for nobody any more."""
+    _act("acknowledge", alert_id, {"device": device, "rule": rule, "severity": severity}, by=by, note=note)
 
 
 @app.command()
-def clear(alert_id: AlertId, by: By, note: Note = "") -> None:
-    """Say that an alert is over, whatever its rule says. Raised anew, it is open again."""
-    _act(alert_id, "clear", by=by, note=note)
+def clear(
+    by: By, alert_id: AnyAlert = None, device: Device = None, rule: Rule = None, severity: OfSeverity = None, note: Note = ""
+) -> None:
+    """Say that an alert is over, or all of a device, rule or severity, whatever the rule says. Raised anew, it is open again."""
+    _act("clear", alert_id, {"device": device, "rule": rule, "severity": severity}, by=by, note=note)
 
 
 @app.command()
 def escalate(
     alert_id: AlertId,
     by: By,
-    to: Annotated[Severity | None, typer.Option(help="Its severity from now on, lower ones included; default: the next higher.")] = None,
+    to: Annotated[
+        Severity | None, typer.Option(case_sensitive=False, help="Its severity from now on, lower ones included; default: the next higher.")
+    ] = None,
     note: Note = "",
 ) -> None:
     """Say that an alert matters more, or less, than its rule says."""
-    _act(alert_id, "escalate", by=by, note=note, **({"to": to} if to else {}))
+    _act("escalate", alert_id, {}, by=by, note=note, **({"to": to} if to else {}))
 
 
 @app.command()
@@ -114,24 +148,37 @@ def silence(
         raise typer.BadParameter("name an alert or a --device, one of them")
     said = {"by": by, "note": note, "minutes": minutes}
     if alert_id is not None:
-        _act(alert_id, "silence", **said)
+        _act("silence", alert_id, {}, **said)
     else:
         _ask("POST", "/api/silences", json={**said, "device": device, "rule": rule})
-        typer.echo(f"{device} is {'silenced' if minutes else 'no longer silenced'}")
+        typer.echo(plain(f"{device} is {'silenced' if minutes else 'no longer silenced'}"))
 
 
 @app.command()
-def silences() -> None:
+def silences(as_json: Json = False) -> None:
     """Show the silences in force."""
-    table = Table("device", "rule", "until", "by", "note", box=None)
-    for found in _ask("GET", "/api/silences")["silences"]:
-        table.add_row(found["device_id"], found["rule"] or "all", _time(found["until"]), found["by"], found["note"])
-    Console().print(table)
+    found = _ask("GET", "/api/silences")["silences"]
+    rows = [(each["device_id"], each["rule"] or "all", _time(each["until"]), each["by"], each["note"]) for each in found]
+    show(("device", "rule", "until", "by", "note"), rows, found, as_json=as_json)
 
 
-def _act(alert_id: str, what: str, **said: Any) -> None:  # noqa: ANN401
-    alert = _ask("POST", f"/api/alerts/{alert_id}/{what}", json=said)["alert"]
-    typer.echo(f"{alert['device_id']} {alert['rule']}: {alert['severity']}, {alert['state']}")
+def _act(what: str, alert_id: str | None, which: dict[str, str | None], **said: Any) -> None:  # noqa: ANN401
+    chosen = {name: value for name, value in which.items() if value is not None}
+    if (alert_id is None) == (not chosen):
+        raise typer.BadParameter("name one alert, or --device, --rule or --severity for all of those")
+    if alert_id is not None:
+        alert = _ask("POST", f"{_path(alert_id)}/{what}", json=said)["alert"]
+        typer.echo(plain(f"{alert['device_id']} {alert['rule']}: {alert['severity']}, {alert['state']}"))
+    else:
+        count = _ask("POST", f"/api/alerts/{what}", json={**said, **chosen})["count"]
+        typer.echo(f"{what}: {count} alerts" if count else f"{what}: no alert is as you said, nothing is done")
+
+
+def _path(alert_id: str) -> str:
+    if not (named := alert_id.strip().rstrip("…")):
+        typer.secho("An alert's id is missing: headrace alerts list shows them.", fg="red", err=True)
+        raise typer.Exit(1)
+    return f"/api/alerts/{quote(named, safe='')}"
 
 
 def _ask(method: str, path: str, **how: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -139,16 +186,28 @@ def _ask(method: str, path: str, **how: Any) -> dict[str, Any]:  # noqa: ANN401
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         answer = httpx.request(method, settings().desk + path, headers=headers, timeout=TIMEOUT_SECONDS, **how)
-    except httpx.TransportError as absence:
+    except httpx.HTTPError as absence:
         message = f"no desk worker answers at {settings().desk}: {absence}\nStart one (faust -A streams.desk worker), or set HEADRACE_DESK."
         typer.secho(message, fg="red", err=True)
         raise typer.Exit(2) from absence
-    found: dict[str, Any] = answer.json()
+    found = _document(answer)
     if "error" in found:
-        problems = [f"{problem['field']}: {problem['problem']}" for problem in found.get("problems", ())]
-        typer.secho("; ".join(problems) or found["error"], fg="red", err=True)
+        typer.secho(plain(found["error"]), fg="red", err=True)
         raise typer.Exit(1)
     return found
+
+
+def _document(answer: httpx.Response) -> dict[str, Any]:
+    """What a desk answered; what is no answer of a desk is told as an error."""
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
+    if isinstance(found, dict):
+        return found
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        return {"error": f"nothing of that name at {answer.url}: headrace alerts list shows what is there"}
+    return {"error": f"{settings().desk} is no desk worker: it answers {answer.status_code} to {answer.url}; set HEADRACE_DESK"}
 
 
 def _time(ms: int) -> str:

@@ -1,9 +1,11 @@
 """The schema registry (Confluent's REST API), and the disk cache that outlives its absences."""
 
+import json
 import logging
 import os
 import ssl
 import tempfile
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -23,6 +25,7 @@ COMPATIBILITY: Final = "BACKWARD"
 # error codes of the API, under HTTP 404
 NO_SUBJECT: Final = 40401
 NO_VERSION: Final = 40402
+NO_SCHEMA: Final = 40403
 
 _ASK_AGAIN: Final = frozenset(
     {
@@ -100,6 +103,25 @@ class Registry:
         schema_id: int = self._body(answer, "id")["id"]
         self._remember(schema_id, codec)
         return schema_id
+
+    def verify(self) -> list[int]:
+        """Forget the cached schemas that the registry does not have under their ids any more, and give these, ascending.
+
+        A registry that was emptied gives ids anew: records would be read by another schema than they were written with. Where it does not
+        answer, nothing is forgotten, and RegistryDown is raised.
+        """
+        lost = [schema_id for schema_id in sorted(self.known) if not self._has(schema_id, self.known[schema_id])]
+        for schema_id in lost:
+            del self.known[schema_id]
+            with suppress(OSError):
+                (self._folder / f"{schema_id}.avsc").unlink(missing_ok=True)
+        if lost:
+            logger.warning("schemas_forgotten ids=%s: %s has other schemas under these ids, or none: was it emptied?", lost, self._place)
+        return lost
+
+    def _has(self, schema_id: int, codec: Codec) -> bool:
+        answer = self._ask("GET", f"/schemas/ids/{schema_id}")
+        return _error(answer) != NO_SCHEMA and _same(self._body(answer, "schema")["schema"], codec.text)
 
     def check(self, contract: Contract) -> list[str]:
         """Why the registry would refuse the contract's schema, in its words; nothing for a schema it would take. Raises RegistryDown."""
@@ -198,6 +220,14 @@ def _error(answer: httpx.Response) -> int | None:
     except ValueError:
         return None
     return body.get("error_code") if isinstance(body, dict) else None
+
+
+def _same(text: str, other: str) -> bool:
+    """Whether two schemas say the same; registries may leave out blanks."""
+    try:
+        return text == other or json.loads(text) == json.loads(other)
+    except ValueError:
+        return False
 
 
 def _reasons(verdict: dict[str, Any]) -> list[str]:

@@ -6,11 +6,12 @@ from typing import Any, Final
 from uuid import uuid4
 
 import polars as pl
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from agents.desk import Action, State
+from agents.desk import Action, State, by_device
 from agents.rules import Severity
 from schemas.catalog import ALERT_ACTIONS
+from schemas.quoting import brief
 from streams.api import Conflict, Nothing, Question, Unknown
 from streams.clock import now_ms
 from streams.handling import Handling
@@ -21,20 +22,39 @@ MOST_ROWS: Final = 10_000
 # As long as the topic keeps actions: a silence must not end because its record did.
 LONGEST_SILENCE_MINUTES: Final = ALERT_ACTIONS.retention_hours * 60
 KAFKA_SECONDS: Final = 10
+MOST_NAMED: Final = 5
+LONGEST_ID: Final = 40
 
 
-class Asked(BaseModel):
-    """Which alerts, newest change first."""
+class Which(BaseModel):
+    """All alerts of a kind."""
 
     model_config = ConfigDict(extra="forbid")
 
     device: str | None = Field(default=None, max_length=200, description="The device's id.")
     rule: str | None = Field(default=None, max_length=200, description="The rule's name.")
     severity: Severity | None = Field(default=None, description="As the rule or a person last set it.")
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """What an alert's columns are to be."""
+        said = {"device_id": self.device, "rule": self.rule, "severity": self.severity}
+        return {name: value for name, value in said.items() if value is not None}
+
+
+class Asked(Which):
+    """Which alerts, newest change first."""
+
     status: State | None = Field(default=None, description="Where it stands; without it, all of them.")
     since: AwareDatetime | None = Field(default=None, description="Changed since then, ISO 8601 with an offset.")
     limit: int = Field(default=100, ge=1, le=MOST_ROWS, description="At most so many; `next` is where the rest begins.")
     offset: int = Field(default=0, ge=0, description="How many to leave out: `next` of the answer before.")
+
+
+class Devices(Which):
+    """Which devices, those with the most severe and the most alerts first."""
+
+    limit: int = Field(default=100, ge=1, le=MOST_ROWS, description="At most so many.")
 
 
 class One(BaseModel):
@@ -42,7 +62,7 @@ class One(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    alert_id: str = Field(max_length=200, description="As in the list, and in the topic.")
+    alert_id: str = Field(min_length=1, max_length=200, description="As in the list, and in the topic, or the beginning of it.")
 
 
 class Told(BaseModel):
@@ -56,6 +76,16 @@ class Told(BaseModel):
 
 class Deed(Told, One):
     """Somebody does something about an alert."""
+
+
+class DeedOfAll(Told, Which):
+    """The same about all alerts of a kind; one of the three has to be said."""
+
+    @model_validator(mode="after")
+    def _says_which(self) -> "DeedOfAll":
+        if not self.wanted:
+            raise ValueError("say which alerts: device, rule or severity")
+        return self
 
 
 class Silence(Told):
@@ -86,17 +116,19 @@ class Page:
 
     def alerts(self, asked: Asked) -> dict[str, Any]:
         """A page of alerts."""
-        wanted = {"device_id": asked.device, "rule": asked.rule, "severity": asked.severity, "state": asked.status}
-        alerts = self.desk.alerts(now_ms()).filter(**{name: value for name, value in wanted.items() if value is not None})
+        of_state = {"state": asked.status} if asked.status else {}
+        alerts = self.desk.alerts(now_ms()).filter(**asked.wanted, **of_state)
         if asked.since is not None:
             alerts = alerts.filter(pl.col("updated_at") >= int(asked.since.timestamp() * 1000))
         page = alerts.sort("updated_at", "alert_id", descending=True).slice(asked.offset, asked.limit)
-        end = asked.offset + page.height
-        return {"alerts": page.to_dicts(), "count": alerts.height, "next": end if end < alerts.height else None}
+        end, short = asked.offset + page.height, self.desk.ids()
+        found = [{**alert, "short_id": short[alert["alert_id"]]} for alert in page.to_dicts()]
+        return {"alerts": found, "count": alerts.height, "next": end if end < alerts.height else None}
 
     def alert(self, asked: One) -> dict[str, Any]:
         """One alert, how it came and what was done about it."""
-        found, of_it = self._found(asked.alert_id), pl.col("alert_id") == asked.alert_id
+        found = self._found(asked.alert_id)
+        of_it = pl.col("alert_id") == found["alert_id"]
         return {
             "alert": found,
             "changes": self.desk.changes.filter(of_it).to_dicts(),
@@ -110,6 +142,20 @@ class Page:
     async def act(self, action: Action, asked: Deed) -> dict[str, Any]:
         """Acknowledge or clear."""
         return await self._act(asked, self._standing(asked.alert_id), action)
+
+    def devices(self, asked: Devices) -> dict[str, Any]:
+        """What nobody takes care of, device by device."""
+        found = by_device(self.desk.alerts(now_ms()).filter(state=State.OPEN, **asked.wanted))
+        return {"devices": found.head(asked.limit).to_dicts(), "count": found.height}
+
+    async def act_on_all(self, action: Action, asked: DeedOfAll) -> dict[str, Any]:
+        """Acknowledge or clear all that there is to."""
+        over = [State.CLEARED] if action is Action.CLEAR else [State.CLEARED, State.ACKNOWLEDGED]
+        alerts = self.desk.alerts(now_ms()).filter(~pl.col("state").is_in(over), **asked.wanted)
+        rows = [_row(asked, alert, action) for alert in alerts.iter_rows(named=True)]
+        if rows:
+            await self._write(rows)
+        return {"count": len(rows), "alert_ids": alerts["alert_id"].to_list()}
 
     async def escalate(self, asked: Escalate) -> dict[str, Any]:
         """Set the severity."""
@@ -133,21 +179,27 @@ class Page:
         return await self._act(asked, of, Action.SILENCE if minutes else Action.UNSILENCE, until=until)
 
     async def _act(self, asked: Told, of: dict[str, Any], action: Action, **more: Any) -> dict[str, Any]:  # noqa: ANN401
-        who = {"tenant": settings().tenant, "by": asked.by, "note": asked.note, "at": now_ms()}
-        what = {name: of[name] for name in ("alert_id", "device_id", "rule")} | {"action": action, "severity": None, "until": None} | more
-        row = {"action_id": uuid4().hex, **who, **what}
-        try:
-            async with asyncio.timeout(KAFKA_SECONDS):
-                await self.handling.act(pl.DataFrame([row], schema=ALERT_ACTIONS.codec.columns))
-        except TimeoutError as late:
-            raise NoAnswer("Kafka does not take the action") from late
+        row = _row(asked, of, action, **more)
+        await self._write([row])
         return {"action": row, "alert": self._found(of["alert_id"]) if of["alert_id"] else None}
 
+    async def _write(self, rows: list[dict[str, Any]]) -> None:
+        try:
+            async with asyncio.timeout(KAFKA_SECONDS):
+                await self.handling.act(pl.DataFrame(rows, schema=ALERT_ACTIONS.codec.columns))
+        except TimeoutError as late:
+            raise NoAnswer("Kafka does not take the action") from late
+
     def _found(self, alert_id: str) -> dict[str, Any]:
-        alerts = self.desk.alerts(now_ms(), alert_id).to_dicts()
-        if not alerts:
-            raise Unknown(f"no alert {alert_id}: it is unknown, or was cleared more than a day ago")
-        return alerts[0]
+        """The alert of an id, or of the beginning of one."""
+        names = self.desk.named(alert_id)
+        said = brief(alert_id, LONGEST_ID)
+        if not names:
+            raise Unknown(f"no alert {said}: it is unknown, or was cleared more than a day ago")
+        if len(names) > 1:
+            told = ", ".join(self.desk.ids()[name] for name in names[:MOST_NAMED])
+            raise Conflict(f"{said} begins {len(names)} alerts, {told} for instance: say more of it")
+        return self.desk.alerts(now_ms(), names[0]).row(0, named=True)
 
     def _standing(self, alert_id: str) -> dict[str, Any]:
         alert = self._found(alert_id)
@@ -156,13 +208,24 @@ class Page:
         return alert
 
 
+def _row(asked: Told, of: dict[str, Any], action: Action, **more: Any) -> dict[str, Any]:  # noqa: ANN401
+    """A record of `alert-actions`."""
+    who = {"tenant": settings().tenant, "by": asked.by, "note": asked.note, "at": now_ms()}
+    what = {name: of[name] for name in ("alert_id", "device_id", "rule")} | {"action": action, "severity": None, "until": None} | more
+    return {"action_id": uuid4().hex, **who, **what}
+
+
 def questions(handling: Handling) -> list[Question]:
     """What a desk can be asked."""
     page = Page(handling)
     one = "/api/alerts/{alert_id}"
     acknowledge, clear = partial(page.act, Action.ACKNOWLEDGE), partial(page.act, Action.CLEAR)
+    acknowledge_all, clear_all = partial(page.act_on_all, Action.ACKNOWLEDGE), partial(page.act_on_all, Action.CLEAR)
     return [
         Question("/api/alerts", Asked, "Alerts and where they stand.", page.alerts),
+        Question("/api/alerts/devices", Devices, "Devices with alerts nobody takes care of.", page.devices),
+        Question("/api/alerts/acknowledge", DeedOfAll, "Somebody takes care of all of a kind.", acknowledge_all, method="POST"),
+        Question("/api/alerts/clear", DeedOfAll, "All of a kind are over, whatever the rule says.", clear_all, method="POST"),
         Question(one, One, "An alert, its changes, and what was done about it.", page.alert),
         Question(f"{one}/acknowledge", Deed, "Somebody takes care of it.", acknowledge, method="POST"),
         Question(f"{one}/clear", Deed, "It is over, whatever the rule says.", clear, method="POST"),

@@ -5,7 +5,7 @@ A question may be for another worker of the group: whichever is asked, it answer
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from inspect import iscoroutinefunction
 from typing import Any, Final, Literal, NamedTuple, cast
@@ -79,8 +79,8 @@ def _handler(app: App, question: Question) -> Callable[[web.Request], Any]:
             return _json({"error": f"the body is not JSON: {error}"}, HTTPStatus.BAD_REQUEST)
         except ValidationError as error:
             found = (problem for problem in error.errors() if problem["type"] != "default_factory_not_called")  # for another's sake
-            problems = [{"field": ".".join(map(str, problem["loc"])), "problem": problem["msg"]} for problem in found]
-            return _json({"error": f"see {DESCRIPTION}", "problems": problems}, HTTPStatus.BAD_REQUEST)
+            problems = [{"field": ".".join(map(str, each["loc"])), "problem": each["msg"].removeprefix("Value error, ")} for each in found]
+            return _json({"error": _told(problems), "problems": problems, "see": DESCRIPTION}, HTTPStatus.BAD_REQUEST)
         try:
             return await _answer(app, question, request, asked)
         except TooMuch as much:
@@ -93,6 +93,10 @@ def _handler(app: App, question: Question) -> Callable[[web.Request], Any]:
             return _json({"error": f"{away}; ask again"}, HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": str(RETRY_SECONDS)})
 
     return handle
+
+
+def _told(problems: Sequence[dict[str, str]]) -> str:
+    return "; ".join(f"{each['field']}: {each['problem']}".removeprefix(": ") for each in problems)
 
 
 async def _given(request: web.Request) -> object:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, cast
 
@@ -182,6 +183,8 @@ class App(faust.App):
         wanted = {named(contract.topic): contract.partitions for contract in (*self.reads, *self.writes)} | changelogs
         self.cluster = require_topics(settings().kafka, wanted)
         registry = Registry(settings().registry, settings().data / "schemas")
+        with suppress(RegistryDown):  # what is cached is good enough without it
+            registry.verify()
         try:
             self.schema_ids = {contract.topic: registry.register(contract) for contract in (*self.reads, *self.writes)}
         except RegistryDown as down:

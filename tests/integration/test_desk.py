@@ -1,5 +1,6 @@
 """Operators' desks: any of them answers and takes actions, and what Kafka has outlives every one of them."""
 
+import json
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from schemas.registry import Registry
 from schemas.wire import encode
 from tests.integration.line import PATIENCE, Worker, wait
 
+LONG_IDS = ["7a4b84dba13ef1c0", "7a4b84dba1f3aa90", "2e7d8db8c87ec49d"]
 RAISED_AT = int(time.time() * 1000) - 60_000
 
 
@@ -138,4 +140,20 @@ def test_an_operator_handles_alerts_by_command_and_what_nobody_handles_is_escala
         code, history = headrace("show", "a")
         assert "nobody acknowledged it for 0.001 minutes" in history
         assert headrace("clear", "nope") == (1, "no alert nope: it is unknown, or was cleared more than a day ago\n")
+        assert headrace("acknowledge", "") == (1, "An alert's id is missing: headrace alerts list shows them.\n")
+        raise_alerts(*LONG_IDS, device_id="press-1", rule="missing")
+        desk.until(lambda: len(desk.standing()) == 1 + len(LONG_IDS))
+        code, table = headrace("list", "--rule", "missing")
+        short = {line.split()[0] for line in table.splitlines()[1:]}
+        assert {len(each) for each in short} == {8, 11}
+        for each in short:
+            assert headrace("escalate", each, "--to", "info")[0] == 0
+        code, told = headrace("acknowledge", LONG_IDS[0][:9])
+        assert (code, "begins 2 alerts" in told) == (1, True)
+        assert json.loads(headrace("list", "--rule", "missing", "--json")[1])[0]["alert_id"] in LONG_IDS
+        code, devices = headrace("devices")
+        assert [line.split()[:3] for line in devices.splitlines()[1:]] == [["press-1", "INFO", str(len(LONG_IDS))]]
+        assert headrace("acknowledge", "--device", "press-1", "--rule", "missing") == (0, f"acknowledge: {len(LONG_IDS)} alerts\n")
+        assert headrace("acknowledge", "--device", "press-1")[1] == "acknowledge: no alert is as you said, nothing is done\n"
+        assert headrace("clear", "--rule", "missing") == (0, f"clear: {len(LONG_IDS)} alerts\n")
     assert headrace("list")[0] == 2

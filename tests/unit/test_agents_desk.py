@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.desk import KEPT_MS, Action, Desk, overdue
+from agents.desk import KEPT_MS, SHORT_ID, Action, Desk, by_device, overdue
 from schemas.catalog import ALERT_ACTIONS, ALERTS
 
 MINUTE = 60_000
@@ -212,3 +212,29 @@ def test_where_alerts_stand_does_not_depend_on_how_the_two_logs_came_together_or
     assert other.alerts(NOW).sort("alert_id").equals(expected)
     for alert_id in expected["alert_id"]:
         assert other.alerts(NOW, alert_id).equals(expected.filter(alert_id=alert_id))
+
+
+@given(st.sets(st.text("0123456789ab", min_size=1, max_size=20), min_size=1, max_size=12))
+def test_a_short_id_names_its_alert_and_no_other(names):
+    found = desk(*(change("RAISED", 1, alert_id=name) for name in names))
+    short = found.ids()
+    assert short.keys() == names
+    assert all(found.named(beginning) == [name] or beginning in names for name, beginning in short.items())
+    assert all(len(beginning) == min(len(name), SHORT_ID) for name, beginning in short.items() if len(found.named(name[:SHORT_ID])) == 1)
+
+
+def test_an_alert_is_named_by_any_beginning_that_no_other_has():
+    found = desk(*(change("RAISED", 1, alert_id=name) for name in ("abc1", "abc2", "abd", "ab")))
+    assert [found.named(text) for text in ("abd", "abc", "ab", "x", "abc1")] == [["abd"], ["abc1", "abc2"], ["ab"], [], ["abc1"]]
+
+
+def test_a_storm_of_alerts_is_a_line_for_each_device_the_worst_first():
+    found = desk(
+        *(change("RAISED", at, alert_id=f"p{at}", device="press", rule=f"r{at % 2}") for at in range(1, 5)),
+        change("RAISED", 9, alert_id="o", device="oven", severity="CRITICAL"),
+    )
+    told = by_device(found.alerts(NOW))
+    assert told.select("device_id", "severity", "alerts", "rules").rows() == [
+        ("oven", "CRITICAL", 1, ["hot"]),
+        ("press", "WARNING", 4, ["r0", "r1"]),
+    ]

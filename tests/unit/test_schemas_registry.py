@@ -1,4 +1,5 @@
 import asyncio
+import json
 import shutil
 
 import pytest
@@ -89,3 +90,29 @@ def test_no_registry_is_asked_for_an_id_that_none_can_have(tmp_path, schema_id, 
 def told(ask, asked, schema_id):
     found = getattr(asked, ask)(schema_id)
     return asyncio.run(found) if ask == "writer" else found
+
+
+def test_cached_schemas_that_the_registry_no_longer_has_under_their_ids_are_forgotten(tmp_path):
+    other = READINGS.codec.text.replace("Reading", "Meter")
+    with registry() as fake:
+        fake.schemas = {1: READINGS.codec.text, 2: READINGS.codec.text, 3: READINGS.codec.text}
+        cached = Registry(fake.url, tmp_path)
+        assert all(cached.writer_now(schema_id) for schema_id in (1, 2, 3))
+        fake.schemas = {1: other, 3: json.dumps(json.loads(READINGS.codec.text))}  # emptied, and filled by others
+        again = Registry(fake.url, tmp_path)
+        assert again.verify() == [1, 2]
+        assert again.known.keys() == {3}
+        assert again.writer_now(1).name == "SensorMeter"
+        assert Registry(fake.url, tmp_path).known.keys() == {1, 3}
+
+
+@pytest.mark.parametrize("answer", [(500, ""), (404, "<html>"), (200, "{}")])
+def test_a_registry_that_does_not_answer_makes_nobody_forget(tmp_path, answer):
+    with registry() as fake:
+        fake.schemas = {1: READINGS.codec.text}
+        Registry(fake.url, tmp_path).writer_now(1)
+        fake.answers["/schemas/ids/1"] = answer
+        again = Registry(fake.url, tmp_path)
+        with pytest.raises(RegistryDown):
+            again.verify()
+        assert again.known.keys() == {1}
