@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import yaml
 from pydantic import ValidationError
+from yaml.reader import ReaderError
 
 from agents.reading import Domain
+from schemas.quoting import quoted
 
 
 class Named(Protocol):
@@ -67,12 +69,35 @@ def _document(text: str, names: Set[str], problem: str) -> tuple[dict[str, Any],
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         found = yaml.safe_load(text)
+        _refuse_twice(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         raise Refused(mark.line + 1 if mark else 1, mark.column + 1 if mark else 1, str(error.problem)) from error
+    except ReaderError as error:
+        before = text[: error.position]
+        place = before.count("\n") + 1, len(before) - before.rfind("\n")
+        raise Refused(*place, f"{quoted(text[error.position])} is no character of a text file: take it out") from error
+    except RecursionError as error:
+        raise Refused(1, 1, "lists and objects are nested too deep") from error
+    except ValueError as error:  # a date or number that is none
+        raise Refused(1, 1, f"{error}: quote what is text") from error
     if not isinstance(found, dict) or found.keys() != names or not all(isinstance(found[name], list) for name in names - {"domain"}):
         raise Refused(1, 1, problem)
     return found, _children(node)
+
+
+def _refuse_twice(node: yaml.Node | None) -> None:
+    """Raise Refused for a name that an object has twice: YAML would take the last."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise Refused(*_place(key), f"{key.value} is there twice")
+            seen.add(key.value)
+            _refuse_twice(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            _refuse_twice(each)
 
 
 def _rows(values: Sequence[object], node: yaml.Node, read: Callable[[object], Row]) -> list[Row]:
@@ -92,7 +117,12 @@ def _row(value: object, at: yaml.Node, read: Callable[[object], Row]) -> Row:
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0]) if first["loc"] else ""
-        raise Refused(*places.get(field, _place(at)), f"{field}: {first['msg']}".lstrip(": ")) from error
+        node = _children(at).get(field)
+        if first["type"] == "string_type" and isinstance(node, yaml.ScalarNode):
+            problem = f'{node.value} is no text to YAML but {_KINDS.get(node.tag, "a value")}: quote it, "{node.value}"'
+        else:
+            problem = first["msg"].removeprefix("Value error, ")
+        raise Refused(*places.get(field, _place(at)), f"{field}: {problem}".lstrip(": ")) from error
     except Unfit as unfit:
         line, column = places.get(unfit.field, _place(at))
         raise Refused(line, column + unfit.offset, str(unfit)) from unfit
@@ -100,6 +130,15 @@ def _row(value: object, at: yaml.Node, read: Callable[[object], Row]) -> Row:
 
 def _children(node: yaml.Node | None) -> dict[str, yaml.Node]:
     return {key.value: value for key, value in node.value} if isinstance(node, yaml.MappingNode) else {}
+
+
+_KINDS: Final = {
+    "tag:yaml.org,2002:bool": "true or false",
+    "tag:yaml.org,2002:float": "a number",
+    "tag:yaml.org,2002:int": "a number",
+    "tag:yaml.org,2002:null": "nothing",
+    "tag:yaml.org,2002:timestamp": "a time",
+}
 
 
 def _place(node: yaml.Node) -> tuple[int, int]:

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from string import Formatter
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from agents import rowfile
 from agents.operators.expression import expression
@@ -27,6 +27,11 @@ MOST_MESSAGE: Final = 500
 """Characters of a message's format; what it says of a reading is cut, see `agents.alerts.MOST_MESSAGE`."""
 
 
+def _as_text(value: object) -> object:
+    """A number as SQL has it."""
+    return f"{value}" if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 class Row(BaseModel):
     """One rule of an operator, in a file and in the topic `rules`."""
 
@@ -37,7 +42,7 @@ class Row(BaseModel):
     severity: Severity
     raises: str
     clears: str
-    threshold: str
+    threshold: Annotated[str, BeforeValidator(_as_text)]
     cooldown_minutes: float = Field(default=5, ge=0, le=10_080)
     hold_seconds: float = Field(default=0, ge=0, le=86_400)
     escalates: str | None = None

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.gateway.groups import Group
+from deploy.operator_files import text_of
 from deploy.reach import reached
 from schemas.catalog import DEVICE_GROUPS
 from streams import operators
@@ -40,7 +41,7 @@ def set_group(
 
     Exit status 0: Kafka has it. 2: it cannot be, or Kafka or the registry does not answer.
     """
-    ids = " ".join(dict.fromkeys([*(devices or ()), *(file.read_text().split() if file else ())]))
+    ids = " ".join(dict.fromkeys([*(devices or ()), *(text_of(file).split() if file else ())]))
     whose = tenant or settings().tenant
     try:
         group = Group(tenant=whose, name=name, data_type=data_type, district=district, devices=ids)

@@ -14,6 +14,7 @@ from agents.gateway.mapping import DEFAULT, Routes, Row
 from agents.gateway.message import Post, Sender, Source
 from agents.gateway.place import ENVELOPE, Place
 from agents.rowfile import Refused, parse_rows
+from deploy.operator_files import refusal, text_of
 from deploy.reach import reached
 from schemas.catalog import CONTRACTS, MAPPINGS
 from schemas.reference import read_record
@@ -130,7 +131,6 @@ def _rows() -> dict[str, Row]:
 
 def _parse(file: Path) -> list[Row]:
     try:
-        return parse_rows(file.read_text(), "mappings", Row.model_validate, "map")
-    except Refused as refusal:
-        typer.secho(f"{file}:{refusal.line}:{refusal.column}: {refusal.problem}", fg="red", err=True)
-        raise typer.Exit(1) from refusal
+        return parse_rows(text_of(file), "mappings", Row.model_validate, "map")
+    except Refused as refused:
+        raise refusal(file, refused.line, refused.column, refused.problem) from refused

@@ -18,6 +18,7 @@ from agents.gateway.presence import Presence, Status
 from agents.gateway.register import registration, row, select
 from agents.gateway.registration import Registration, from_csv, problem
 from agents.gateway.terms import Terms
+from deploy.operator_files import text_of
 from deploy.reach import reached
 from schemas.catalog import DEVICES, PRESENCE
 from streams import operators
@@ -129,7 +130,7 @@ def _one(fields: dict[str, Any]) -> Registration:
 
 
 def _of_file(file: Path, unless_said: dict[str, str]) -> list[Registration]:
-    devices, misfits = from_csv(file.read_text(encoding="utf-8-sig"), unless_said)
+    devices, misfits = from_csv(text_of(file), unless_said)
     for line, what in misfits:
         typer.secho(f"{file}:{line}: {what}", fg="red", err=True)
     if misfits or not devices:

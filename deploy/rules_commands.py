@@ -18,6 +18,7 @@ from agents.reading import Domain
 from agents.rowfile import Refused, RowFile, Unfit
 from agents.rulebook import Row, parse, stage, with_rows
 from agents.rules import Rule, Severity
+from deploy.operator_files import refusal, text_of
 from deploy.reach import reached
 from schemas.catalog import RULES
 from streams import operators
@@ -157,7 +158,6 @@ def _retired(record: Mapping[str, Any]) -> Row:
 
 def _parse(file: Path) -> RowFile[Row]:
     try:
-        return parse(file.read_text(), DOMAINS)
-    except Refused as refusal:
-        typer.secho(f"{file}:{refusal.line}:{refusal.column}: {refusal.problem}", fg="red", err=True)
-        raise typer.Exit(1) from refusal
+        return parse(text_of(file), DOMAINS)
+    except Refused as refused:
+        raise refusal(file, refused.line, refused.column, refused.problem) from refused

@@ -12,6 +12,7 @@ from agents.domains import DOMAINS
 from agents.limits import NOTICE_MS, NUMBERS, Row
 from agents.reading import Domain
 from agents.rowfile import Refused, RowFile, Unfit, parse
+from deploy.operator_files import refusal, text_of
 from deploy.reach import reached
 from schemas.catalog import SENSORS
 from streams import operators
@@ -46,10 +47,9 @@ def apply(file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help
     Exit status 0: Kafka has them. 1: one cannot be; its place and what is wrong are printed. 2: Kafka or the registry does not answer.
     """
     try:
-        found: RowFile[Row] = parse(file.read_text(), "sensors", DOMAINS, _row)
-    except Refused as refusal:
-        typer.secho(f"{file}:{refusal.line}:{refusal.column}: {refusal.problem}", fg="red", err=True)
-        raise typer.Exit(1) from refusal
+        found: RowFile[Row] = parse(text_of(file), "sensors", DOMAINS, _row)
+    except Refused as refused:
+        raise refusal(file, refused.line, refused.column, refused.problem) from refused
     _write(found.domain, found.rows)
     typer.echo(f"applied to {found.domain}: {', '.join(row.name for row in found.rows)}, in force in {NOTICE_MS // 1000} s")
 

@@ -1,6 +1,7 @@
 """What operators register of a device, one by one or many in a CSV file."""
 
 import csv
+from collections import Counter
 from collections.abc import Mapping
 from io import StringIO
 from typing import Any, Final, NamedTuple
@@ -62,8 +63,13 @@ class Misfit(NamedTuple):
 def from_csv(text: str, unless_said: Mapping[str, str]) -> tuple[list[Registration], list[Misfit]]:
     """Read a file whose first line names its columns; `unless_said` stands for empty cells. All that is wrong is told, not the first."""
     table = csv.DictReader(StringIO(text), restkey="", strict=True)
-    columns = [name.strip() for name in table.fieldnames or ()]
+    try:
+        columns = [name.strip() for name in table.fieldnames or ()]
+    except csv.Error as wrong:
+        return [], [Misfit(1, f"the first line names the columns, and cannot be read: {wrong}")]
     table.fieldnames = columns
+    if twice := [name for name, times in Counter(columns).items() if times > 1]:
+        return [], [Misfit(1, f"the first line names the columns, and has {', '.join(twice)} twice")]
     if missing := [name for name in REQUIRED if name not in columns and not unless_said.get(name)]:
         return [], [Misfit(1, f"the first line names the columns, and has no {', '.join(missing)}")]
     found: dict[str, Registration] = {}

@@ -84,6 +84,12 @@ def test_a_file_says_rules_of_a_domain():
         ("name: steep", "name: near-critical", 10, 5, "near-critical is there twice"),
         ("name: steep", "name: Steep!", 10, 11, "name: String should match pattern"),
         ("message: rising", "mesage: rising", 10, 5, "message: Field required"),
+        ("name: steep", "name: on", 10, 11, 'name: on is no text to YAML but true or false: quote it, "on"'),
+        ("name: steep", "name: 2", 10, 11, 'name: 2 is no text to YAML but a number: quote it, "2"'),
+        ("raises: slope > 1", "raises: yes", 13, 13, 'raises: yes is no text to YAML but true or false: quote it, "yes"'),
+        ("message: rising", "message: 2026-11-30", 16, 14, "message: 2026-11-30 is no text to YAML but a time"),
+        ("severity: INFO", "severity: INFO\n    severity: CRITICAL", 13, 5, "severity is there twice"),
+        ("rules:", "domain: city\nrules:", 2, 1, "domain is there twice"),
         ("message: rising", "message: rising\n    hold_seconds: -1", 17, 19, "hold_seconds: Input should be greater than or equal to 0"),
         ("message: rising", "message: rising\n    escalates: level", 17, 16, "escalates: 'level' is Float64, a condition is true or false"),
         ("message: rising", "message: rising\n    escalates_to: CRITICAL", 17, 19, "escalates_to: needs a condition, escalates"),
@@ -102,6 +108,12 @@ def test_a_wrong_rule_is_refused_with_its_place_and_what_is_wrong(was, now, line
     at_line, at_column, found = problem(was, now)
     assert found.startswith(reason)
     assert (at_line, at_column) == (line, column)
+
+
+@pytest.mark.parametrize(("said", "taken"), [("550", "550"), ("5.5", "5.5"), ("-3", "-3"), ('"0.9 * critical"', "0.9 * critical")])
+def test_a_threshold_may_be_a_number(said, taken):
+    (*_, steep) = parse(FILE.replace('threshold: "1"', f"threshold: {said}"), DOMAINS).rows
+    assert steep.threshold == taken
 
 
 def test_a_rule_may_look_at_the_columns_of_its_stage_only():
