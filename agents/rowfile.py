@@ -79,7 +79,7 @@ def _document(text: str, names: Set[str], problem: str) -> tuple[dict[str, Any],
         raise Refused(*place, f"{quoted(text[error.position])} is no character of a text file: take it out") from error
     except RecursionError as error:
         raise Refused(1, 1, "lists and objects are nested too deep") from error
-    except ValueError as error:  # a date or number that is none
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # of PyYAML, of a date or number that is none
         raise Refused(1, 1, f"{error}: quote what is text") from error
     if not isinstance(found, dict) or found.keys() != names or not all(isinstance(found[name], list) for name in names - {"domain"}):
         raise Refused(1, 1, problem)

@@ -152,7 +152,7 @@ def test_an_operator_handles_alerts_by_command_and_what_nobody_handles_is_escala
         assert (code, "begins 2 alerts" in told) == (1, True)
         assert json.loads(headrace("list", "--rule", "missing", "--json")[1])[0]["alert_id"] in LONG_IDS
         code, devices = headrace("devices")
-        assert [line.split()[:3] for line in devices.splitlines()[1:]] == [["press-1", "INFO", str(len(LONG_IDS))]]
+        assert [line.split()[::2][:2] for line in devices.splitlines()[1:]] == [["press-1", str(len(LONG_IDS))]]
         assert headrace("acknowledge", "--device", "press-1", "--rule", "missing") == (0, f"acknowledge: {len(LONG_IDS)} alerts\n")
         assert headrace("acknowledge", "--device", "press-1")[1] == "acknowledge: no alert is as you said, nothing is done\n"
         assert headrace("clear", "--rule", "missing") == (0, f"clear: {len(LONG_IDS)} alerts\n")

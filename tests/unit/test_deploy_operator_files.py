@@ -75,6 +75,8 @@ SOUP = st.lists(st.sampled_from(WORDS))
 @example("a: " + "[" * 2000)
 @example("a: 2026-13-45")
 @example("\x1b")
+@example("!!int")
+@example("!!timestamp x")
 @example("a: \ud800")
 def test_any_text_of_yaml_is_rows_or_refused_with_its_place(text):
     for read in (lambda: parse(text, {"factory": FACTORY}), lambda: parse_rows(text, "mappings", Mapping.model_validate, "map")):
