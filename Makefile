@@ -9,7 +9,7 @@ g      ?= factory
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-soak test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway bench-tenancy chaos dashboards mosquitto release-schemas up down worker
+.PHONY: help demo demo-soak test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway bench-tenancy chaos fuzz dashboards mosquitto release-schemas up down worker
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench-reload: $(DEV) ## Measure how soon a rule that is applied is in force in e
 
 chaos: $(DEV) mosquitto ## Kill every part of the line at random under load and judge what is left (FOR=600: seconds, SEED=…: repeat a run)
 	$(BIN)/python -m tests.integration.chaos $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED))
+
+fuzz: $(DEV) ## Send hostile messages over all four protocols to a line and judge what is left (FOR=600: seconds, SEED=…: repeat a run)
+	$(BIN)/python -m tests.fuzz.run $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED))
 
 bench-plants: $(DEV) ## Measure how long a plant's aggregates take to the centre, between two clusters
 	$(BIN)/python -m bench.plants

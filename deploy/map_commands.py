@@ -41,6 +41,8 @@ mappings:
     priority: NORMAL                 # LOW, NORMAL, HIGH or CRITICAL: what leaves a gateway's disk first
     qos: 1                           # what devices are to publish with at least
     layout: level:u1 battery_mv:>u2  # optional: the fields of a binary payload, NumPy's type codes, /10 for tenths
+    time: ts                         # optional: the member that says when it was measured ("timestamp")
+    time_unit: s                     # s, ms, us, ns, or iso8601 for a text with a zone (ms)
 
 What no row matches goes to iot.raw.<what the device's name has before its first _>. A row of the pattern of one in the code stands in its
 place.""",
@@ -75,6 +77,8 @@ def show_target(
         typer.echo("a sign of life: noted in the topic device-presence, and the message not kept")
         return
     (address,), (headers,), (value,) = made.addresses, made.headers, made.values
+    if made.values and (defect := read_record(ENVELOPE, value)["defect"]):
+        typer.secho(f"not decoded: {defect}", fg="yellow", err=True)
     by_name = "none matches: by the device's name"
     typer.echo(f"pattern: {address.target.pattern or by_name}")
     typer.echo(f"topic:   {address.topic}")

@@ -34,6 +34,10 @@ def decode(values: Sequence[bytes], reader: Codec, given: Set[str] = frozenset()
         else:
             unread.append(Reject(row, Reason.INCOMPATIBLE_SCHEMA, f"a JSON object is needed, not {quoted(document)}"))
     found = {name: [document.get(name, ABSENT) for document in documents] for name in reader.fields}
+    for name in found:
+        if reader.logical_types[name] is not None:
+            # 1.79e12 is the same number in JSON, and how Lua's and C's clients write it
+            found[name] = [int(value) if type(value) is float and value.is_integer() else value for value in found[name]]
     return sort_out(reader, rows, found, unread, given)
 
 

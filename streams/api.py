@@ -59,6 +59,9 @@ class Question(NamedTuple):
     """The model's field that says whose devices it is about; without one it is not answered to tenants."""
 
 
+_BLANK_ZONE: Final = re.compile(r"^(\d{4}-\d\d-\d\d[T ][\d:.]+) (\d\d:?\d\d)$")
+
+
 def mount(app: App, *questions: Question) -> None:
     """Have a worker answer them, and describe itself."""
     routes = cast(Web, app.web).web_app.router
@@ -100,8 +103,13 @@ def _told(problems: Sequence[dict[str, str]]) -> str:
 
 
 async def _given(request: web.Request) -> object:
-    given = orjson.loads(await request.read()) if request.method == "POST" else dict(request.query)
+    given = orjson.loads(await request.read()) if request.method == "POST" else {name: _zoned(text) for name, text in request.query.items()}
     return {**given, **request.match_info} if isinstance(given, dict) else given
+
+
+def _zoned(text: str) -> str:
+    """A time whose offset's + was not written as %2B, and so has come as a blank."""
+    return _BLANK_ZONE.sub(r"\1+\2", text)
 
 
 def _within(tenant: str, question: Question, given: object) -> object:

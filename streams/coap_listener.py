@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from aiocoap import Context, Message
-from aiocoap.error import BadRequest, Forbidden, RequestEntityTooLarge
+from aiocoap.error import BadRequest, Forbidden, RequestEntityTooLarge, UnsupportedContentFormat
 from aiocoap.numbers.codes import CHANGED, SERVICE_UNAVAILABLE
 from aiocoap.numbers.types import Type
 from aiocoap.resource import PathCapable, Resource, Site
@@ -24,7 +24,7 @@ from streams.door import Door, Visitor
 from streams.gate import RETRY_SECONDS
 from streams.listening import STOP_SECONDS, Place, binding
 from streams.reaching import Reaching
-from streams.requests import Malformed, TooLarge, post
+from streams.requests import Malformed, TooLarge, Unsupported, post
 from streams.worker.connections import Loop
 
 MAX_BYTES: Final = 65_536
@@ -117,11 +117,15 @@ class Messages(Resource, PathCapable):  # type: ignore[misc]
             message = post("/".join(request.opt.uri_path), request.payload, _content_type(request), headers, qos)
         except (Malformed, TooLarge) as error:
             raise BadRequest(str(error)) from error
+        except Unsupported as error:
+            raise UnsupportedContentFormat(str(error)) from error
         (verdict,) = await self._door.accept(Source.COAP, visitor, [message])
         if verdict is Verdict.FULL:
             return self._later()
         if verdict is Verdict.FORBIDDEN:
             raise Forbidden
+        if verdict is Verdict.REJECTED:
+            raise BadRequest(verdict)
         return Message(code=CHANGED, payload=verdict.encode())
 
     async def _enter(self, request: Message) -> Visitor:
@@ -137,6 +141,9 @@ def _require_size(size: int) -> None:
 
 
 def _content_type(request: Message) -> str:
-    """The media type of a Content-Format; empty where there is none or IANA has not registered it."""
+    """The media type of a Content-Format; empty where there is none. One that IANA does not know, or that is packed, is never read."""
     number = request.opt.content_format
-    return getattr(number, "media_type", "") if number is not None else ""
+    if number is None:
+        return ""
+    known = number.is_known() and number.encoding == "identity"
+    return str(number.media_type) if known else f"content-format/{int(number)}"

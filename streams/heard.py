@@ -7,6 +7,7 @@ from agents.gateway.message import Message, Source
 from agents.gateway.place import Place
 from agents.gateway.standing import Key
 from agents.rowfile import Unfit
+from schemas.bounds import REMEMBERED_BYTES
 
 FRESH_MS: Final = 3_600_000
 """How long a device that says nothing is taken for connected: some report once an hour."""
@@ -22,6 +23,8 @@ class Heard:
         self._place, self._news = place, news
         self._at: dict[Key, int] = {}
         self._topics: dict[str, Key | None] = {}
+        self._named = 0
+        """Characters of these together."""
 
     def witness(self, source: Source, messages: Sequence[Message], at_ms: int) -> None:
         """Messages came."""
@@ -45,8 +48,10 @@ class Heard:
             return self._topics[topic]
         except KeyError:
             pass
-        if len(self._topics) > MOST:
+        self._named += len(topic)
+        if len(self._topics) > MOST or self._named > REMEMBERED_BYTES:
             self._topics.clear()
+            self._named = len(topic)
         try:
             address = self._place.address(topic, "")
         except Unfit:

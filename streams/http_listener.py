@@ -5,11 +5,12 @@ from typing import Any, Final
 
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError, TransferEncodingError
 from aiohttp.typedefs import Handler
 from mode import Service
-from pydantic import TypeAdapter, ValidationError
 
-from agents.gateway.message import Source, Verdict
+from agents.gateway.message import Post, Source, Verdict
+from schemas.quoting import quoted
 from streams.assembly import App
 from streams.certificates import Certificates
 from streams.door import Door
@@ -17,16 +18,15 @@ from streams.gate import RETRY_SECONDS
 from streams.http_commands import CommandPages
 from streams.listening import MAX_BYTES, STOP_SECONDS, Place, binding
 from streams.reaching import Reaching
-from streams.requests import JSON, Item, Malformed, TooLarge, enter, post, said
+from streams.requests import JSON, Item, Malformed, TooLarge, Unsupported, enter, post, taken
 from streams.worker.connections import Listening
 
 MOST_BYTES: Final = 4 << 20
 """Of a batch: reading it holds up the others for some ten milliseconds."""
 MOST_MESSAGES: Final = 5_000
+_ENCODINGS: Final = frozenset({"gzip", "deflate", "identity"})
 PROPERTY: Final = "headrace-"
 """Request headers of this prefix become the message's, without it and in small letters."""
-
-_BATCH: Final = TypeAdapter(list[Item])
 
 
 class HttpListener(Service):
@@ -63,22 +63,28 @@ class HttpListener(Service):
         headers = {name[len(PROPERTY) :].lower(): text for name, text in request.headers.items() if name.lower().startswith(PROPERTY)}
         if key := request.headers.get("Idempotency-Key"):
             headers["message_id"] = key
-        message = post(request.match_info["topic"], await request.read(), request.headers.get("Content-Type", ""), headers)
+        message = post(request.match_info["topic"], await _body(request), request.headers.get("Content-Type", ""), headers)
         (verdict,) = await self._door.accept(Source.HTTP, visitor, [message])
         return self._answer([verdict], {"verdict": verdict})
 
     async def _batch(self, request: web.Request) -> web.Response:
         visitor = await enter(self._door, request, local=self._place.local)
         try:
-            items = _BATCH.validate_python(orjson.loads(await request.read()))
+            given = orjson.loads(await _body(request))
         except orjson.JSONDecodeError as error:
             raise Malformed(f"the body is not JSON: {error}") from error
-        except ValidationError as error:
-            raise Malformed(said(error)) from error
-        if len(items) > MOST_MESSAGES:
-            raise TooLarge(f"{len(items)} messages, at most {MOST_MESSAGES} are taken at once")
-        verdicts = await self._door.accept(Source.HTTP, visitor, [item.post() for item in items])
-        return self._answer(verdicts, {"verdicts": verdicts})
+        if not isinstance(given, list):
+            raise Malformed("a batch is a list of messages")
+        if len(given) > MOST_MESSAGES:
+            raise TooLarge(f"{len(given)} messages, at most {MOST_MESSAGES} are taken at once")
+        found = [taken(Item, item) for item in given]
+        accepted = iter(await self._door.accept(Source.HTTP, visitor, [each for each in found if isinstance(each, Post)]))
+        verdicts = [next(accepted) if isinstance(each, Post) else Verdict.REJECTED for each in found]
+        errors = [{"index": index, "error": each} for index, each in enumerate(found) if isinstance(each, str)]
+        body: dict[str, Any] = {"verdicts": verdicts} | ({"errors": errors} if errors else {})
+        if errors and len(errors) == len(found):
+            return _json({"error": errors[0]["error"]} | body, HTTPStatus.BAD_REQUEST)
+        return self._answer(verdicts, body)
 
     def _answer(self, verdicts: list[Verdict], body: dict[str, Any]) -> web.Response:
         """One status for all: 429 if any is to be sent again, as its verdict says; 403 if none was allowed."""
@@ -97,6 +103,19 @@ async def _said_in_json(request: web.Request, handler: Handler) -> web.StreamRes
         return _json({"error": str(error)}, HTTPStatus.BAD_REQUEST)
     except TooLarge as error:
         return _json({"error": str(error)}, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    except Unsupported as error:
+        return _json({"error": str(error)}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, {"Accept-Encoding": ", ".join(sorted(_ENCODINGS))})
+
+
+async def _body(request: web.Request) -> bytes:
+    """What was sent, unpacked. Raises Malformed, Unsupported."""
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    if encoding and encoding not in _ENCODINGS:
+        raise Unsupported(f"content encoding {quoted(encoding)} is not read")
+    try:
+        return await request.read()
+    except (web.RequestPayloadError, ContentEncodingError, TransferEncodingError) as error:
+        raise Malformed(f"the body is not what its headers say: {encoding or 'it'} cannot be unpacked") from error
 
 
 def _json(body: dict[str, Any], status: HTTPStatus, headers: dict[str, str] | None = None) -> web.Response:

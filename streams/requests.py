@@ -8,16 +8,22 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agents.gateway.formats import FORMATS, format_of
 from agents.gateway.identity import problem, subjects
 from agents.gateway.message import Post
 from schemas import json_text
 from schemas.bounds import HEADER_BYTES
+from schemas.quoting import quoted
 from streams.door import Door, Visitor
 from streams.listening import MAX_BYTES
 from streams.logins import Claim, Refused
 from streams.worker.connections import speaks
 
 JSON: Final = "application/json"
+PROTOCOL: Final = "headrace"
+"""Of WebSocket, which a browser names beside its token: `new WebSocket(url, ["headrace", "headrace.token.<token>"])`."""
+TOKEN_PROTOCOL: Final = f"{PROTOCOL}.token."
+"""A browser cannot set Authorization on a WebSocket: what follows this in an offered subprotocol is the token."""
 
 
 class Malformed(Exception):
@@ -26,6 +32,10 @@ class Malformed(Exception):
 
 class TooLarge(Exception):
     """A message has more bytes than the gateway takes."""
+
+
+class Unsupported(Exception):
+    """A message is of a content type, or in a charset or packed in a way, that the gateway does not read."""
 
 
 class Item(BaseModel):
@@ -42,7 +52,7 @@ class Item(BaseModel):
     headers: dict[str, str] = Field(default_factory=dict)
 
     def post(self) -> Post:
-        """The message. Raises Malformed, TooLarge."""
+        """The message. Raises Malformed, TooLarge, Unsupported."""
         if ("data" in self.model_fields_set) == (self.payload_base64 is not None):
             raise Malformed("a message has either data or payload_base64")
         if self.payload_base64 is None:
@@ -59,7 +69,7 @@ class Item(BaseModel):
 
 
 def post(topic: str, payload: bytes, content_type: str, headers: Mapping[str, str], qos: int = 1) -> Post:
-    """A message that is fit to go on. Raises Malformed, TooLarge."""
+    """A message that is fit to go on. Raises Malformed, TooLarge, Unsupported."""
     if wrong := problem(topic):
         raise Malformed(wrong)
     try:
@@ -70,7 +80,19 @@ def post(topic: str, payload: bytes, content_type: str, headers: Mapping[str, st
         raise TooLarge(f"{size} bytes of headers, at most {HEADER_BYTES} are taken")
     if len(payload) > MAX_BYTES:
         raise TooLarge(f"{len(payload)} bytes, at most {MAX_BYTES} are taken")
+    if not format_of(content_type):
+        raise Unsupported(f"content type {quoted(content_type)} is not read: send {', '.join(filter(None, FORMATS))}; charset utf-8")
     return Post(topic, payload, qos, content_type, headers)
+
+
+def taken(kind: type[Item], given: object) -> Post | str:
+    """The message that an item of a batch is, or why it is none."""
+    try:
+        return kind.model_validate(given).post()
+    except ValidationError as error:
+        return said(error)
+    except (Malformed, TooLarge, Unsupported) as error:
+        return str(error)
 
 
 def said(error: ValidationError) -> str:
@@ -99,6 +121,10 @@ def claim(request: web.Request) -> Claim:
     if certificate:
         return Claim(subjects=subjects(certificate))
     scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
+    if not scheme:
+        offered = (each.strip() for each in request.headers.get("Sec-WebSocket-Protocol", "").split(","))
+        token = next((each.removeprefix(TOKEN_PROTOCOL) for each in offered if each.startswith(TOKEN_PROTOCOL)), "")
+        return Claim(token=token) if token else Claim()
     if not rest.isascii():  # bytes that are no text: no credential of ours has any
         return Claim()
     if scheme.lower() == "bearer":

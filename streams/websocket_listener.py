@@ -22,7 +22,7 @@ from streams.door import Door, Visitor
 from streams.gate import RETRY_SECONDS
 from streams.listening import MAX_BYTES, STOP_SECONDS, Place, binding
 from streams.reaching import Reaching
-from streams.requests import Item, Malformed, TooLarge, enter, said
+from streams.requests import PROTOCOL, Item, Malformed, TooLarge, Unsupported, enter, said
 from streams.worker.connections import Listening
 
 PATH: Final = "/messages"
@@ -86,7 +86,7 @@ class WebSocketListener(Service):
 
     async def _connected(self, request: web.Request) -> web.WebSocketResponse:
         visitor = await enter(self._door, request, local=self._place.local)
-        socket = web.WebSocketResponse(heartbeat=HEARTBEAT_SECONDS, max_msg_size=MOST_FRAME_BYTES)
+        socket = web.WebSocketResponse(heartbeat=HEARTBEAT_SECONDS, max_msg_size=MOST_FRAME_BYTES, protocols=(PROTOCOL,))
         await socket.prepare(request)
         frames = Frames()
         reading = asyncio.create_task(_read(socket, frames))
@@ -202,5 +202,5 @@ def _taken(data: str | bytes) -> Taken:
         return Taken(None, None, problem=f"the frame is not JSON: {error}")
     except ValidationError as error:
         return Taken(named, None, problem=said(error))
-    except (Malformed, TooLarge) as error:
+    except (Malformed, TooLarge, Unsupported) as error:
         return Taken(named, None, problem=str(error))

@@ -11,6 +11,8 @@ import polars as pl
 
 from agents.city.guidelines import IN_DISTRICTS, energy
 from agents.city.kinds import KINDS
+from agents.city.sensors import YES_OR_NO
+from agents.gateway.times import whole
 from agents.limits import NUMBERS, Limits
 from agents.sieve import AHEAD_MS, EARLIEST_MS
 from schemas import json_text
@@ -25,6 +27,10 @@ NUMBERLESS: Final = frozenset({"timestamp", "sequence"})
 POSITION_BITS: Final = 16
 """Of a position, for the measurement's number in its message."""
 _SAYS: Final = ("data", "data_type", "defect", "original_topic", "ingestion_time", "arrival")
+_BARE: Final = frozenset({int, float, bool, str})
+"""A payload that is a value by itself is the value named by the last level of its topic."""
+WORDS: Final = {"on": True, "off": False, "true": True, "false": False}
+"""Words by which devices publish a yes or no by itself."""
 _NUMBERS: Final = frozenset({int, float, bool})
 _QUOTE: Final = "'"
 _PARTS: Final = {"row": pl.UInt32, "sensor_type": pl.String, "value": pl.Float64}
@@ -60,11 +66,8 @@ def refine(envelopes: pl.DataFrame, limits: Limits, origin: str) -> Refined:
         pl.lit(origin).alias("origin"),
         (pl.col("offset") * (1 << POSITION_BITS) + number).alias("position"),
     )
-    empty = messages.join(known, on="row", how="anti").select("row", "data")
-    rejects += [
-        Reject(row, Reason.UNKNOWN_SENSOR, brief(f"no sensor type is a member of {text}", DETAIL_LETTERS))
-        for row, text in empty.iter_rows()
-    ]
+    empty = messages.join(known, on="row", how="anti").select("row", "data", "original_topic")
+    rejects += [Reject(row, *_nothing(text, topic)) for row, text, topic in empty.iter_rows()]
     return Refined(known.select("row", *_READING), _of_districts(known), sorted(rejects, key=lambda reject: reject.row))
 
 
@@ -102,6 +105,9 @@ def _message(
         document = json_text.loads(text)
     except ValueError as error:
         raise Unfit(Reason.UNDECODABLE, f"data is not JSON: {error}") from error
+    if type(document) in _BARE:
+        name = topic.rpartition("/")[2]
+        document = {name: WORDS.get(document.lower(), document) if type(document) is str and name in YES_OR_NO else document}
     if type(document) is not dict:
         raise Unfit(Reason.UNDECODABLE, f"data is {kind(document)}, not an object: {quoted(document)}")
     if "value" in document:
@@ -111,9 +117,10 @@ def _message(
         for name in sorted(KINDS[data_type].members & document.keys()):
             if type(document[name]) not in _NUMBERS and document[name] is not None:
                 raise Unfit(Reason.UNDECODABLE, f"{name} is {kind(document[name])}, not a number: {quoted(document[name])}")
-    at = document.get("timestamp", ingestion_time)
-    if type(at) is not int or not EARLIEST_MS <= at <= arrival + AHEAD_MS:
-        raise Unfit(Reason.BAD_TIMESTAMP, f"timestamp is {quoted(at).strip(_QUOTE)}, arrived at {arrival}")
+    said = document.get("timestamp", ingestion_time)
+    at = whole(said)
+    if at is None or not EARLIEST_MS <= at <= arrival + AHEAD_MS:
+        raise Unfit(Reason.BAD_TIMESTAMP, f"timestamp is {quoted(said).strip(_QUOTE)}, arrived at {arrival}")
     district = document.get("district", "")
     if type(district) is not str:
         raise Unfit(Reason.UNDECODABLE, f"district is {kind(district)}, not a text: {quoted(district)}")
@@ -121,6 +128,14 @@ def _message(
         raise Unfit(Reason.TOO_LARGE, f"district is {quoted(district)}, at most {DISTRICT_BYTES} bytes are taken")
     numbers = [(name, float(value)) for name, value in document.items() if type(value) in _NUMBERS and name not in NUMBERLESS]
     return at, district, numbers
+
+
+def _nothing(text: str, topic: str) -> tuple[Reason, str]:
+    """Why a message has no measurement."""
+    if text.lstrip().startswith("{"):
+        return Reason.UNKNOWN_SENSOR, brief(f"no sensor type is a member of {text}", DETAIL_LETTERS)
+    name = topic.rpartition("/")[2]
+    return Reason.UNDECODABLE, f"data is {kind(json_text.loads(text))}, not an object, and {quoted(name)} is no sensor type"
 
 
 def _derived(messages: pl.DataFrame, parts: pl.DataFrame) -> pl.DataFrame:

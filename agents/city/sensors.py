@@ -40,4 +40,5 @@ SENSORS: Final = (
     Sensor("density_per_km", "1/km", 0, 8000, 28, 50),
 )
 
+YES_OR_NO: Final = frozenset(sensor.sensor_type for sensor in SENSORS if not sensor.unit)
 LIMITS: Final = Limits(SENSORS)

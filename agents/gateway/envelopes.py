@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from agents.gateway.mapping import RAW
 from agents.gateway.message import Message, Sender, Source
-from agents.gateway.payloads import Content, read
+from agents.gateway.payloads import BadTime, Content, read
 from agents.gateway.place import ENVELOPE, Address, Header, Place
 from agents.gateway.presence import STRANGERS, Signal, says_offline
 from agents.gateway.sparkplug.nodes import Birth
@@ -102,7 +102,11 @@ def envelop(deliveries: Sequence[Delivery], place: Place, schema_id: int, now_ms
             target = address.target
             said = message.headers
             if target.speaker is None:
-                contents: Sequence[Content] = (read(message, target, place.writers),)
+                try:
+                    contents: Sequence[Content] = (read(message, target, place.writers),)
+                except BadTime as wrong:
+                    made.rejects.append(Reject(row, Reason.BAD_TIMESTAMP, brief(str(wrong), DETAIL_LETTERS)))
+                    continue
                 own = _identity(address.tenant, topic, contents[0].document, said, message.payload)
             else:
                 heard = spoken(place, address, message.payload, received_at)
@@ -224,10 +228,10 @@ def _identity(tenant: str, topic: str, document: object, said: Mapping[str, str]
         at = document.get("timestamp", "")
     if type(own) is str and own:
         name = own if len(own) * 4 <= MESSAGE_ID_BYTES else _bounded(own)
-        return name, f"{tenant}\0{topic}\0name\0{name}"
+        return name, _bounded(f"{tenant}\0{topic}\0name\0{name}")
     if type(sequence) is int:
         name = f"{topic}#{sequence}@{at if type(at) is int else quoted(at) if at else at}"
-        return _bounded(name), f"{tenant}\0{topic}\0number\0{sequence}\0{hash(payload)}"
+        return _bounded(name), _bounded(f"{tenant}\0{topic}\0number\0{sequence}\0{hash(payload)}")
     return None
 
 
@@ -239,6 +243,6 @@ def _identity_of_node(tenant: str, topic: str, name: str, said: Mapping[str, str
 
 
 def _bounded(name: str) -> str:
-    """A name, or the digest of one that is too long for one."""
+    """A name or a mark, or the digest of one that is too long: 200,000 marks are remembered, and devices choose their length."""
     encoded = name.encode()
     return name if len(encoded) <= MESSAGE_ID_BYTES else f"blake2b:{blake2b(encoded, digest_size=32).hexdigest()}"

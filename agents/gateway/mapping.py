@@ -12,6 +12,7 @@ from agents.devices.device_id import fault
 from agents.gateway.layout import Layout
 from agents.gateway.presence import SIGNALS
 from agents.gateway.sparkplug.names import NAMESPACE, Speaker, escaped, speaker
+from agents.gateway.times import ISO, UNITS
 from agents.rowfile import Unfit
 from schemas.bounds import TOPIC_CHARACTERS
 from schemas.catalog import CHANGELOGS, CONTRACTS, ENVELOPE, PRESENCE
@@ -63,6 +64,10 @@ class Row(BaseModel):
     """Of a binary payload, see agents/gateway/layout.py; empty: the content type says what it is, JSON unless there is one."""
     record: str = ""
     """Avro schema of the payload's record, with a `field_number` for each field: what its Protobuf message is made of."""
+    time: str = Field(default="", max_length=100)
+    """Member of the payload that says when it was measured; empty: `timestamp`, in milliseconds."""
+    time_unit: str = Field(default="ms", pattern=f"^({'|'.join([*UNITS, ISO])})$")
+    """Of that member; `iso8601` is a text with a zone."""
     retired: bool = False
 
     @property
@@ -161,6 +166,9 @@ class Target(NamedTuple):
     qos: int
     speaker: Speaker | None
     """Who says it, where the MQTT topic says that the payload is Sparkplug B."""
+    time: str = ""
+    """Member that is to become `timestamp`, Unix milliseconds; empty: none is."""
+    time_unit: str = "ms"
 
 
 class _Parsed(NamedTuple):
@@ -221,6 +229,8 @@ class Routes:
             pattern=row.pattern,
             qos=row.qos,
             speaker=said_by,
+            time=row.time or ("timestamp" if row.time_unit != "ms" else ""),
+            time_unit=row.time_unit,
         )
 
     def _by_prefix(self, topic: str, said_by: Speaker | None) -> Target:

@@ -1,19 +1,28 @@
 """What a payload says, whatever its format: JSON text for the envelope. What cannot be decoded stays as it is, in hexadecimal."""
 
+import re
 from collections.abc import Mapping, Set
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 
+from agents.gateway.formats import format_of
 from agents.gateway.mapping import Target
 from agents.gateway.message import Message
-from agents.gateway.readings import FORMATS
+from agents.gateway.times import milliseconds
 from schemas import json_text
 from schemas.bounds import TEXT_BYTES
 from schemas.codec import FRAME_BYTES, GREATEST_SCHEMA_ID, Codec
 from schemas.protobuf_schema import message_type
 from schemas.quoting import brief, quoted
 from schemas.reference import read_record
+
+LONGEST_WORD: Final = 64
+_WORD: Final = re.compile(rb"[A-Za-z][A-Za-z0-9_ -]*")
+
+
+class BadTime(Exception):
+    """A message's time is not what its mapping row says; the text says how."""
 
 
 class Content(NamedTuple):
@@ -29,7 +38,7 @@ class Content(NamedTuple):
 
 def awaited(message: Message, writers: Mapping[int, Codec], missing: Set[int]) -> int | None:
     """The schema id that has to be asked for before the message can be read; None if there is none."""
-    if not message.content_type or _format(message.content_type) != "Avro":
+    if not message.content_type or format_of(message.content_type) != "Avro":
         return None
     schema_id = _schema_id(message.payload)
     if schema_id is None or schema_id in writers or schema_id in missing or not 0 < schema_id <= GREATEST_SCHEMA_ID:
@@ -38,12 +47,20 @@ def awaited(message: Message, writers: Mapping[int, Codec], missing: Set[int]) -
 
 
 def read(message: Message, target: Target, writers: Mapping[int, Codec]) -> Content:
-    """Read a message; total: no input raises. Avro has Confluent's frame, and `writers` its schemas by id."""
+    """Read a message; no input raises anything but BadTime, where its row says how times are written.
+
+    Avro has Confluent's frame, and `writers` its schemas by id.
+    """
     payload = message.payload
     try:
-        if (name := _format(message.content_type)) == "JSON" and target.layout is None:
-            return Content(payload, json_text.loads(payload))
-        document = _document(payload, message.content_type, name, target, writers)
+        if (name := format_of(message.content_type)) == "JSON" and target.layout is None:
+            document = _json(payload)
+            if not target.time and type(document) is not str:
+                return Content(payload, document)
+        else:
+            document = _document(payload, message.content_type, name, target, writers)
+        if target.time:
+            document = _timed(document, target.time, target.time_unit)
         return Content(json_text.dumps(document), document)
     except DecodeError as error:
         defect = f"not this Protobuf message: {error}"
@@ -57,8 +74,24 @@ def raw(payload: bytes, defect: str) -> Content:
     return Content(payload.hex().encode(), None, brief(defect, TEXT_BYTES))
 
 
-def _format(content_type: str) -> str:
-    return FORMATS.get(content_type) or FORMATS.get(content_type.partition(";")[0].strip().lower(), "")
+def _json(payload: bytes) -> Any:  # noqa: ANN401  # whatever JSON may be
+    """A document, or a word by itself: many devices publish ON, or open, on a topic for each value."""
+    try:
+        return json_text.loads(payload)
+    except ValueError:
+        if len(payload) <= LONGEST_WORD and (word := payload.strip()) and _WORD.fullmatch(word):
+            return word.decode()
+        raise
+
+
+def _timed(document: object, member: str, unit: str) -> object:
+    """The document with its time, where it has one, as `timestamp` in milliseconds. Raises BadTime."""
+    if not isinstance(document, dict) or document.get(member) is None:
+        return document
+    try:
+        return document | {"timestamp": milliseconds(document[member], unit)}
+    except ValueError as error:
+        raise BadTime(f"{member}: {error}") from error
 
 
 def _document(payload: bytes, content_type: str, name: str, target: Target, writers: Mapping[int, Codec]) -> object:

@@ -9,6 +9,7 @@ from agents.gateway.presence import SIGNALS, STRANGERS, Presence, Signal
 from agents.gateway.sparkplug.names import Kind, Node
 from agents.gateway.sparkplug.nodes import Nodes
 from agents.rowfile import Unfit
+from schemas.bounds import REMEMBERED_BYTES
 from schemas.catalog import DEFAULT_TENANT, LIGHTS, QUARANTINE, in_kafka
 from schemas.codec import Codec
 from schemas.parts import part
@@ -78,19 +79,25 @@ class Place:
         self.taken = 0
         """Messages so far: with node and run it names those that name themselves by nothing."""
         self._addresses: dict[tuple[str, str], Address] = {}
+        self._named = 0
+        """Characters of their topics together: devices choose how long those are."""
 
     def adopt(self, routes: Routes) -> None:
         """Map by other rows from now on."""
         self.routes = routes
         self._addresses.clear()
+        self._named = 0
 
     def address(self, topic: str, proven: str) -> Address:
         """Where a message goes; `proven`: the tenant its sender is of, empty where it did not have to say. Raises Unfit."""
         found = self._addresses.get((topic, proven))
         if found is None:
-            if len(self._addresses) >= _REMEMBERED:
+            found = self._find(topic, proven)
+            self._named += len(topic)
+            if len(self._addresses) >= _REMEMBERED or self._named > REMEMBERED_BYTES:
                 self._addresses.clear()
-            found = self._addresses[topic, proven] = self._find(topic, proven)
+                self._named = len(topic)
+            self._addresses[topic, proven] = found
         return found
 
     def speaks_as(self, topic: str, proven: str) -> str:

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import polars as pl
 
 from agents.devices.device_id import fault
+from agents.gateway.formats import FORMATS, format_of
 from schemas import json_wire, protobuf_wire, wire
 from schemas.bounds import DETAIL_LETTERS, PAYLOAD_BYTES, TOPIC_CHARACTERS
 from schemas.catalog import READINGS
@@ -42,16 +43,6 @@ class Mapped:
     """Those schemas' ids."""
 
 
-FORMATS: Final[Mapping[str, str]] = {
-    "": "JSON",  # nor has MQTT 3.1.1 any content types
-    "application/json": "JSON",
-    "application/protobuf": "Protobuf",
-    "application/x-protobuf": "Protobuf",
-    "application/vnd.google.protobuf": "Protobuf",
-    "application/avro": "Avro",
-}
-"""By content type. Avro has Confluent's frame, which names its schema in the registry: without it no newer device could be read."""
-
 # The topic says whose a reading is, so the payload need not.
 _LEVELS: Final = ("plant", "device_id", "sensor_type")
 
@@ -64,7 +55,7 @@ def map_readings(messages: Sequence[Message], writers: Mapping[int, Codec], miss
     rejects: list[Reject] = []
     alike: dict[str, list[int]] = defaultdict(list)
     for row, message in enumerate(messages):
-        name = _format(message)
+        name = format_of(message.content_type)
         if problem := _problem(message, name):
             rejects.append(Reject(row, *problem))
         else:
@@ -96,11 +87,6 @@ def _problem(message: Message, name: str) -> tuple[Reason, str] | None:
     if not name:
         return Reason.UNKNOWN_FORMAT, f"content type {quoted(message.content_type)}; read are {', '.join(filter(None, FORMATS))}"
     return None
-
-
-def _format(message: Message) -> str:
-    """The format's name; empty if its content type is not known."""
-    return FORMATS.get(message.content_type.partition(";")[0].strip().lower(), "")
 
 
 def _decode(name: str, payloads: list[bytes], writers: Mapping[int, Codec], missing: Set[int]) -> wire.Decoded:

@@ -1,6 +1,7 @@
 """What HTTP, WebSocket and CoAP each have of their own; what they have in common is in tests/conformance."""
 
 import asyncio
+import gzip
 import socket
 from contextlib import asynccontextmanager, closing
 from uuid import uuid4
@@ -98,6 +99,61 @@ def test_who_sends_more_than_it_may_over_http_is_told_when_to_come_again(setting
     assert verdicts == ["delivered"] * taken + ["full"] * (20 * RATE - taken)
     assert 10 * RATE <= taken < 20 * RATE
     assert numbers(records(settings, device)) == list(range(taken))
+
+
+def test_an_item_that_is_no_message_costs_itself_alone(settings, client, device):
+    good = {"topic": topic(device), "data": {"value": 1, "sequence": 1}}
+    bad = [
+        {"topic": "a/+", "data": 1},
+        {"topic": topic(device), "payload_base64": "!"},
+        {"topic": topic(device), "data": 1, "content_type": "image/png"},
+    ]
+    answer = client.post("/messages", json=[bad[0], good, *bad[1:], "x"])
+    assert answer.status_code == 202
+    assert answer.json()["verdicts"] == ["rejected", "delivered", "rejected", "rejected", "rejected"]
+    assert [each["index"] for each in answer.json()["errors"]] == [0, 2, 3, 4]
+    assert numbers(records(settings, device)) == [1]
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({"Content-Encoding": "gzip"}, b'{"value": 1}', 400),
+        ({"Content-Encoding": "deflate"}, b'{"value": 1}', 400),
+        ({"Content-Encoding": "snappy"}, b'{"value": 1}', 415),
+        ({"Content-Encoding": "x-gzip"}, b'{"value": 1}', 415),
+        ({"Content-Encoding": "gzip"}, gzip.compress(b'{"value": 1}'), 202),
+        ({"Content-Type": "application/senml+json"}, b'{"value": 1}', 202),
+        ({"Content-Type": "application/json; charset=utf-16"}, '{"value": 1}'.encode("utf-16"), 415),
+        ({"Content-Type": "image/png"}, b'{"value": 1}', 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, b'{"value": 1}', 202),
+    ],
+)
+def test_a_body_that_is_not_what_its_headers_say_or_that_nobody_here_reads_is_refused(client, device, headers, body, status):
+    assert client.post(f"/messages/{topic(device)}", content=body, headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("authorization", [b"Bearer \xff", b"Basic \xff", b"\xff"])
+def test_credentials_that_are_no_text_let_nobody_in(settings, running, authorization):
+    async def status():
+        host, _, port = settings.gateway_http.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nAuthorization: " + authorization + b"\r\n\r\n")
+        return int((await reader.readline()).split()[1])
+
+    assert asyncio.run(status()) in (400, 401)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(50, "2.04"), (110, "2.04"), (0, "2.04"), (42, "2.04"), (60, "4.15"), (112, "4.15"), (65_000, "4.15")]
+)
+async def test_a_content_format_that_nobody_here_reads_is_refused_over_coap(settings, device, number, code):
+    token = bearer(settings, device)["Authorization"].split()[1]
+    client = await aiocoap.Context.create_client_context(transports=["udp6"])
+    uri = f"coap://{settings.gateway_coap}/messages/{topic(device)}?token={token}"
+    request = aiocoap.Message(code=aiocoap.POST, uri=uri, payload=b'{"value": 1}', content_format=number)
+    assert (await client.request(request).response).code.dotted == code
+    await client.shutdown()
 
 
 async def test_who_sends_more_than_it_may_over_websocket_is_told_to_slow_down(settings, device):

@@ -223,3 +223,30 @@ def test_what_becomes_of_messages_does_not_depend_on_their_batch_and_nothing_van
     assert {reject.row for reject in whole.rejects} | {*whole.readings["row"]} == {*range(len(messages))}
     assert {reject.row for reject in whole.rejects}.isdisjoint(whole.readings["row"])
     assert whole.readings["position"].to_list() == sorted(set(whole.readings["position"]))
+
+
+def test_a_time_is_the_same_number_with_a_decimal_point_or_an_exponent():
+    times = [NOW - 1_000, float(NOW - 1_000), "1.789999999000e12"]
+    messages = [f'{{"pm25":1,"timestamp":{at}}}' for at in times]
+    assert measured(*messages).readings["timestamp"].to_list() == [NOW - 1_000] * 3
+    assert reasons(measured({"pm25": 1, "timestamp": NOW - 0.5}))[0][1] is Reason.BAD_TIMESTAMP
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "expected"),
+    [
+        ("sensors/st-1/temperature", "21.5", ("temperature", 21.5)),
+        ("sensors/st-1/noise", "50", ("noise", 50.0)),
+        ("lights/st-1/on", "true", ("on", 1.0)),
+        ("lights/st-1/on", '"ON"', ("on", 1.0)),
+        ("manhole/st-1/open", '"off"', ("open", 0.0)),
+    ],
+)
+def test_a_value_by_itself_is_the_one_that_the_topic_s_last_level_names(topic, payload, expected):
+    refined = measured(({"original_topic": topic, "ingestion_time": NOW - 5}, payload))
+    assert (values(refined), refined.readings["timestamp"].to_list()) == ([expected], [NOW - 5])
+
+
+def test_a_word_where_a_number_is_needed_is_told_of():
+    (reject,) = reasons(measured(({"original_topic": "sensors/st-1/temperature"}, '"ON"')))
+    assert reject[1:] == (Reason.UNDECODABLE, "temperature is a text, not a number: 'ON'")

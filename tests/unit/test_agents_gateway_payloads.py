@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from agents.city.refine import refine
 from agents.city.sensors import SENSORS
 from agents.gateway.envelopes import Delivery, envelop
+from agents.gateway.formats import FORMATS
 from agents.gateway.letters import of_messages
 from agents.gateway.mapping import DEFAULT, Routes, Row
 from agents.gateway.message import Post, Sender, Source
 from agents.gateway.place import ENVELOPE, Place
-from agents.gateway.readings import FORMATS, map_readings
+from agents.gateway.readings import map_readings
 from agents.limits import Limits
 from schemas import wire
 from schemas.bounds import DEPTH, RECORD_BYTES
@@ -181,7 +182,7 @@ def test_a_long_name_of_a_message_is_known_by_its_digest_and_an_equal_one_is_sti
     first, second, other = (envelope(b'{"message_id":"%s"}' % (b"x" * 390_000 + end)) for end in (b"a", b"a", b"b"))
     assert first["mark"] == second["mark"] != other["mark"]
     assert len(first["message_id"].encode()) <= 200
-    assert len(first["mark"]) < 500
+    assert len(first["mark"].encode()) <= 200
 
 
 def test_a_message_whose_headers_are_too_many_for_a_record_is_a_dead_letter():
@@ -197,3 +198,32 @@ def test_a_sequence_number_with_a_nested_time_makes_a_name():
 def test_protobuf_by_a_row_s_record_is_read():
     written = message_type(Codec(LAMP))(on=True).SerializeToString()
     assert envelope(written, "lamps/l/state", "application/protobuf")["data"] == '{"on":true}'
+
+
+@pytest.mark.parametrize(("payload", "data"), [(b"ON", '"ON"'), (b" open\n", '"open"'), (b"21.5", "21.5"), (b"true", "true")])
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/octet-stream"])
+def test_a_word_or_a_number_by_itself_is_a_value(payload, data, content_type):
+    row = envelope(payload, content_type=content_type)
+    assert (row["data"], row["data_type"], row["defect"]) == (data, "lighting", "")
+
+
+@pytest.mark.parametrize("payload", [b"", b"-", b"21,5", b"x" * 65, b"temperature=21.5"])
+def test_what_is_neither_stays_as_it_is(payload):
+    assert envelope(payload, content_type="text/plain")["data_type"] == "raw"
+
+
+def test_a_row_says_which_member_is_the_time_and_in_what_unit():
+    def timed(payload, **said):
+        where = place()
+        where.adopt(Routes([*ROWS, Row(pattern="boxes/+/data", topic="iot.boxes.raw", data_type="boxes", **said)]))
+        made = envelop([Delivery([Post("boxes/b-1/data", payload)], Source.MQTT, Sender(), NOW)], where, 5, NOW)
+        if made.rejects:
+            return made.rejects[0].reason, made.rejects[0].detail
+        return orjson.loads(wire.decode(made.values, ENVELOPE, {5: ENVELOPE}).frame["data"][0])
+
+    assert timed(b'{"ts":1790000000,"x":1}', time="ts", time_unit="s") == {"ts": 1790000000, "x": 1, "timestamp": NOW}
+    assert timed(b'{"timestamp":"2026-11-29T20:00:00Z"}', time_unit="iso8601") == {"timestamp": 1_795_982_400_000}
+    assert timed(b'{"x":1}', time="ts", time_unit="s") == {"x": 1}
+    assert timed(b'{"ts":1}') == {"ts": 1}
+    bad = timed(b'{"at":"2026-11-29T20:00:00"}', time="at", time_unit="iso8601")
+    assert bad == (Reason.BAD_TIMESTAMP, "at: '2026-11-29T20:00:00' names no zone: Z, or an offset like +01:00")

@@ -3,6 +3,7 @@ import pytest
 from agents.gateway.mapping import Routes, Row
 from agents.gateway.place import Place
 from agents.rowfile import Unfit
+from schemas.bounds import REMEMBERED_BYTES
 
 
 @pytest.mark.parametrize(
@@ -24,3 +25,19 @@ def test_a_message_of_the_default_tenant_reaches_no_topic_of_another():
     with pytest.raises(Unfit, match=r"harbour\.alerts, a topic of another tenant"):
         place.address("a/l-1/b", "")
     assert place.address("b/harbour_l-1/c", "").topic == "harbour.inner.x"
+
+
+def test_addresses_are_remembered_up_to_a_length_of_their_topics_together():
+    place = Place("gw-1", "run", "default")
+    for number in range(REMEMBERED_BYTES // 900 + 10):
+        place._addresses[f"{number}", ""] = None
+        place._named += 900
+    place.address("lights/l-1/status", "")
+    assert [*place._addresses] == [("lights/l-1/status", "")]
+
+
+def test_a_topic_that_nobody_reads_is_refused_before_anything_remembers_it():
+    place = Place("gw-1", "run", "default")
+    with pytest.raises(Unfit, match="longer than 1000 characters"):
+        place.address("lights/l-1/" + "x" * 65_000, "")
+    assert not place._addresses

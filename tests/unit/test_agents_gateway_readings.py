@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.gateway.readings import FORMATS, map_readings
+from agents.gateway.formats import FORMATS
+from agents.gateway.readings import map_readings
 from schemas import json_wire, protobuf_wire, wire
 from schemas.bounds import PAYLOAD_BYTES
 from schemas.catalog import READINGS
@@ -72,7 +73,7 @@ def test_each_name_of_protobuf_is_protobuf(content_type):
     assert mapped(Message(written(content_type, ROW), content_type)).frame.drop("row").to_dicts() == [ROW]
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/xml", "avro", "\x00"])
+@pytest.mark.parametrize("content_type", ["text/html", "application/xml", "avro", "\x00"])
 def test_a_content_type_that_is_not_read_is_a_reject_that_names_those_that_are(content_type):
     (reject,) = mapped(Message(orjson.dumps(READING), content_type)).rejects
     assert reject.reason is Reason.UNKNOWN_FORMAT

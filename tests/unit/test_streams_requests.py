@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from agents.gateway.message import Post
 from streams.logins import Claim
-from streams.requests import Item, Malformed, TooLarge, claim, post
+from streams.requests import Item, Malformed, TooLarge, Unsupported, claim, post, taken
 
 
 def basic(text):
@@ -70,3 +70,19 @@ def test_headers_are_text_and_not_long():
         post("a/b", b"", "", {"k": "\udcff"})
     with pytest.raises(TooLarge, match="headers"):
         post("a/b", b"", "", {"k": "x" * 16_384})
+
+
+@pytest.mark.parametrize("content_type", ["image/png", "application/json; charset=utf-16", "application/cbor"])
+def test_a_type_that_nobody_here_reads_is_said(content_type):
+    with pytest.raises(Unsupported, match="is not read: send application/json"):
+        post("a/b", b"1", content_type, {})
+
+
+def test_each_item_is_a_message_or_what_is_wrong_with_it():
+    good = {"topic": "a/b", "data": 1}
+    assert taken(Item, good) == Post("a/b", b"1", 1, "application/json", {})
+    assert "wildcards" in taken(Item, good | {"topic": "a/#"})
+    assert "payload_base64" in taken(Item, {"topic": "a/b", "payload_base64": "!"})
+    assert "image/png" in taken(Item, good | {"content_type": "image/png"})
+    assert "topic: Field required" in taken(Item, {"data": 1})
+    assert taken(Item, [])

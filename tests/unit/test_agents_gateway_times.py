@@ -1,0 +1,56 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.gateway.times import ISO, UNITS, milliseconds, whole
+
+AT = 1_790_000_000_123
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "expected"),
+    [
+        (AT, "ms", AT),
+        (float(AT), "ms", AT),
+        (1_790_000_000, "s", 1_790_000_000_000),
+        (1.79e9, "s", 1_790_000_000_000),
+        (AT * 1000 + 999, "us", AT),
+        (AT * 1_000_000 + 999_999, "ns", AT),
+        ("2026-11-29T20:00:00Z", ISO, 1_795_982_400_000),
+        ("2026-11-29T21:00:00.250+01:00", ISO, 1_795_982_400_250),
+        ("2026-11-29T20:00:00.123456789Z", ISO, 1_795_982_400_123),
+        ("20261129T200000+0000", ISO, 1_795_982_400_000),
+        ("1969-12-31T23:59:59.999Z", ISO, -1),
+    ],
+)
+def test_a_time_is_read_in_the_unit_its_row_names(value, unit, expected):
+    assert milliseconds(value, unit) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "said"),
+    [
+        (1.5, "ms", "1.5 is no whole number of ms"),
+        ("1790000000", "s", "'1790000000' is no whole number of s"),
+        (True, "s", "True is no whole number"),
+        (float("inf"), "s", "inf is no whole number"),
+        ([1], "ms", "[1] is no whole number"),
+        ("2026-11-29T20:00:00", ISO, "names no zone"),
+        ("2026-11-29", ISO, "names no zone"),
+        ("yesterday", ISO, "is no time of ISO 8601"),
+        (AT, ISO, "is no time of ISO 8601"),
+        (None, ISO, "None is no time"),
+    ],
+)
+def test_what_is_no_time_says_so(value, unit, said):
+    with pytest.raises(ValueError, match=r".") as raised:
+        milliseconds(value, unit)
+    assert said in str(raised.value)
+
+
+@given(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()), st.sampled_from([*UNITS, ISO]))
+def test_any_value_is_a_time_or_a_value_error(value, unit):
+    try:
+        assert type(milliseconds(value, unit)) is int
+    except ValueError:
+        assert unit == ISO or whole(value) is None
