@@ -54,6 +54,8 @@ class Domain:
     """The decoded `fields` with `row`, `key` and `arrival` (Kafka timestamp, ms), and with their limits if the domain has any → readings
     and rejects.
 
+    One of a field `historical` is whether a reading is of the past by its device's word: it raises historic alerts alone.
+
     Readings keep those columns and have `device_id`, `subject`, `value` and `timestamp`, and whatever the rules look at. The order of
     the log is kept, and what becomes of a record depends on that record alone.
     """

@@ -158,7 +158,7 @@ class Watch:
         pane = spec.pane_of(timestamp)
         found_out = {"watermark": given_up, "pane": pane, "is_late": pane + spec.pane_ms <= given_up}
         readings = readings.hstack([pl.Series(*column) for column in found_out.items()])
-        raised = alerts.judge(found.rules, self.episodes, readings, self.outlook.origin)
+        raised = alerts.judge(found.rules, self.episodes, _as_of_then(readings), self.outlook.origin)
         # As long as a reading counts as one of now, a command it calls for does.
         told = commands.called_for(found.rules, raised, readings, spec.patience_ms) if raised.height else commands.NONE
         self._keep_places(found.readings, readings.height)  # no rule raises an exception any more
@@ -264,3 +264,11 @@ _EPISODES: Final = "episodes"
 def _no_readings(spec: Windowing) -> pl.DataFrame:
     keys: dict[str, Any] = dict.fromkeys(spec.keys, pl.String)
     return pl.DataFrame(schema={**keys, "value": pl.Float64, "timestamp": pl.Int64, "pane": pl.Int64})
+
+
+def _as_of_then(readings: pl.DataFrame) -> pl.DataFrame:
+    """Readings as alerts are to judge them: of what a device says is of the past, only the record is kept, whatever came before it."""
+    if "historical" not in readings.columns or not readings["historical"].any():
+        return readings
+    behind = pl.max_horizontal("watermark", pl.col("timestamp") + 1)
+    return readings.with_columns(watermark=pl.when("historical").then(behind).otherwise("watermark"))

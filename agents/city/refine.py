@@ -22,7 +22,7 @@ from schemas.rejects import Reason, Reject
 
 RAW: Final = "raw"
 """Data type of a message that the gateway could not decode."""
-NUMBERLESS: Final = frozenset({"timestamp", "sequence"})
+NUMBERLESS: Final = frozenset({"timestamp", "sequence", "is_historical"})
 """Numbers that are no measurements."""
 POSITION_BITS: Final = 16
 """Of a position, for the measurement's number in its message."""
@@ -34,7 +34,7 @@ WORDS: Final = {"on": True, "off": False, "true": True, "false": False}
 _NUMBERS: Final = frozenset({int, float, bool})
 _QUOTE: Final = "'"
 _PARTS: Final = {"row": pl.UInt32, "sensor_type": pl.String, "value": pl.Float64}
-_SAID: Final = {"row": pl.UInt32, "timestamp": pl.Int64, "district": pl.String}
+_SAID: Final = {"row": pl.UInt32, "timestamp": pl.Int64, "district": pl.String, "historical": pl.Boolean}
 
 
 @dataclass(frozen=True)
@@ -73,32 +73,32 @@ def refine(envelopes: pl.DataFrame, limits: Limits, origin: str) -> Refined:
 
 _READING: Final = (
     *("device_id", "sensor_type", "value", "timestamp", "district"),
-    *("data_type", "tenant_id", "message_id", "origin", "position"),
+    *("data_type", "tenant_id", "message_id", "origin", "position", "historical"),
 )
 
 
 def _read(envelopes: pl.DataFrame) -> tuple[pl.DataFrame, list[tuple[int, str, float]], list[Reject]]:
     """When and where each message is of, its numbers by name, and the rejects."""
-    said: list[tuple[int, int, str]] = []
+    said: list[tuple[int, int, str, bool]] = []
     parts: list[tuple[int, str, float]] = []
     rejects: list[Reject] = []
     # A loop over records: their JSON has no common shape, operators' device types have any.
     for row, *message in envelopes.select("row", *_SAYS).iter_rows():
         try:
-            at, district, numbers = _message(*message)
+            at, district, historical, numbers = _message(*message)
         except Unfit as unfit:
             reason, detail = unfit.args
             rejects.append(Reject(row, reason, brief(detail, DETAIL_LETTERS)))
             continue
-        said.append((row, at, district))
+        said.append((row, at, district, historical))
         parts += [(row, name, value) for name, value in numbers]
     return pl.DataFrame(said, _SAID, orient="row"), parts, rejects
 
 
 def _message(
     text: str, data_type: str, defect: str, topic: str, ingestion_time: int, arrival: int
-) -> tuple[int, str, Sequence[tuple[str, float]]]:
-    """Event time, district and numbers of one message. Raises Unfit."""
+) -> tuple[int, str, bool, Sequence[tuple[str, float]]]:
+    """Event time, district, whether it is of the past, and numbers of one message. Raises Unfit."""
     if data_type == RAW:
         raise Unfit(Reason.UNKNOWN_FORMAT, f"the gateway could not decode the payload: {defect}")
     try:
@@ -127,7 +127,7 @@ def _message(
     if len(district.encode()) > DISTRICT_BYTES:
         raise Unfit(Reason.TOO_LARGE, f"district is {quoted(district)}, at most {DISTRICT_BYTES} bytes are taken")
     numbers = [(name, float(value)) for name, value in document.items() if type(value) in _NUMBERS and name not in NUMBERLESS]
-    return at, district, numbers
+    return at, district, document.get("is_historical") is True, numbers
 
 
 def _nothing(text: str, topic: str) -> tuple[Reason, str]:

@@ -25,6 +25,7 @@ WRITERS = {7: CITY.source.codec, 8: DISTRICTS.source.codec}
 def batch(domain, schema_id, rows, first=0):
     """Records of one partition."""
     usual = {"district": "", "data_type": "x", "tenant_id": "city", "message_id": "m", "station": "st", "origin": "o", "position": 0}
+    usual["historical"] = False
     columns = domain.source.codec.columns
     frame = pl.DataFrame([{name: (usual | row)[name] for name in columns} for row in rows], columns)
     return SimpleNamespace(
@@ -219,3 +220,24 @@ def test_repeats_of_a_batch_on_which_judging_crashes_are_rejects_and_nothing_els
     watch.settle()
     assert +watch.counts == {"received": 5, "accepted": 2, "rejected/rule-crashed": 3}
     assert watch.places == {"topic-0": 2}
+
+
+def test_what_a_device_says_is_of_the_past_raises_a_historic_alert_alone_however_little_came_before_it():
+    def reading(value, ago, position, **fields):
+        at = START - ago * MINUTE
+        told = {"device_id": "pole", "sensor_type": "pm25", "value": value, "timestamp": at, "arrival": START, "position": position}
+        return told | fields
+
+    watch = Watch(CITY, "city")
+    rows = [reading(900.0, 60, 1, historical=True), reading(901.0, 20, 2, historical=True), reading(1.0, 0, 3)]
+    told = [watch.observe(batch(CITY, 7, [row], number), WRITERS, set()) for number, row in enumerate(rows)]
+    alerts = pl.concat([each.alerts for each in told])
+    assert alerts.select("status", "value", "changed_at", "historic").rows() == [
+        ("RAISED", 900.0, START - 60 * MINUTE, True),
+        ("RAISED", 901.0, START - 20 * MINUTE, True),
+    ]
+    assert not pl.concat([each.commands for each in told]).height
+    live = watch.observe(batch(CITY, 7, [reading(902.0, 0, 4)], 3), WRITERS, set()).alerts
+    assert live.select("status", "historic").rows() == [("RAISED", False)]
+    watch.settle()
+    assert watch.counts["accepted"] + watch.counts["late"] == 4

@@ -68,11 +68,18 @@ def test_each_measurement_of_a_message_is_a_reading_and_its_other_members_are_no
         "district": "riverside",
         "origin": "env.air.raw-2",
         "position": 0,
+        "historical": False,
     }
     assert (second["sensor_type"], second["value"], second["position"]) == ("no2", 40, 1)
     assert not refined.rejects
     assert refined.readings.columns == ["row", *CITY_READINGS.codec.columns]
     assert refined.districts.columns == ["row", *DISTRICTS.codec.columns]
+
+
+def test_what_the_device_says_is_of_the_past_is_told_so():
+    refined = measured({"pm25": 1, "is_historical": True}, {"pm25": 1, "is_historical": False}, {"pm25": 1, "is_historical": 1})
+    assert refined.readings["historical"].to_list() == [True, False, False]
+    assert values(refined) == [("pm25", 1)] * 3
 
 
 def test_a_message_of_one_value_is_named_by_its_topic():
