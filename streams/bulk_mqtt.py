@@ -22,6 +22,7 @@ from paho.mqtt.properties import Properties, VariableByteIntegers
 # What paho raises for properties that are none; brokers do not pass such on.
 UNREADABLE: Final = (MQTTException, KeyError, IndexError, UnicodeDecodeError, error)
 PAUSE_SECONDS: Final = 0.002
+_RETAIN_BIT: Final = 0x01
 _QOS_BITS: Final = 0x06
 """Of a PUBLISH packet's first byte; both set are of no quality of service."""
 _ANSWERS: Final = {1: MessageType.PUBACK, 2: MessageType.PUBREC}
@@ -42,6 +43,8 @@ class Arrival(NamedTuple):
     payload: bytes
     properties: bytes
     """Of MQTT 5, without their length."""
+    is_retained: bool = False
+    """Whether the broker kept it for whoever subscribes, and this is a copy: MQTT 5, section 3.3.1.3."""
 
     @property
     def content_type(self) -> str:
@@ -171,7 +174,7 @@ def messages(data: bytes, at: int, connection: int, *, has_properties: bool) -> 
         if payload > end:
             raise MalformedPacket("a PUBLISH ends before its payload begins")
         name = data[topic:after_topic].decode("utf-8", "replace")
-        found.append(Arrival(connection, mid, qos >> 1, name, data[payload:end], data[start:payload]))
+        found.append(Arrival(connection, mid, qos >> 1, name, data[payload:end], data[start:payload], bool(first & _RETAIN_BIT)))
         at = end
     return found, at
 

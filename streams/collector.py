@@ -87,6 +87,8 @@ def of_ingest(ingest: "Ingest") -> Iterator[Sample]:
         "produced": ingest.produced,
         "rejected": ingest.rejected,
         "own": ingest.own,
+        "retained": ingest.retained,
+        "cleared": ingest.cleared,
         "passed": ingest.passed,
     }
     for outcome, count in (messages | {"answers": ingest.answers.total()}).items():

@@ -9,9 +9,11 @@ GATEWAY: Final = (
         "headrace_gateway_messages_total",
         "counter",
         ("outcome",),
-        "Messages over MQTT since the start, by what became of them: received = produced + rejected + answers + own commands + those in "
-        "hand + passed, which are those of headrace_device_messages_total.",
-        "Rejected: devices that send what maps to nothing; see the dead letters.",
+        "Messages over MQTT since the start, by what became of them: received = produced + rejected + answers + own commands + retained "
+        "(copies of earlier messages) + cleared (empty payloads, which end such copies) + those in hand + passed, which are those of "
+        "headrace_device_messages_total.",
+        "Rejected: devices that send what maps to nothing; see the dead letters. Retained: a broker of MQTT 3.1.1, or one that brings "
+        "copies though it is asked not to.",
     ),
     Metric(
         "headrace_commands_total",

@@ -13,6 +13,7 @@ from agents.gateway.answers import answering, is_answer, map_answers
 from agents.gateway.commands import DEVICES, is_own, slow_down_payload, slow_down_topic
 from agents.gateway.letters import of_messages
 from agents.gateway.message import Sender, Source, Verdict
+from agents.gateway.presence import Signal
 from agents.gateway.readings import DOMAIN, map_readings
 from agents.guard import guarded
 from schemas.catalog import COMMAND_EVENTS, DEAD_LETTERS, READINGS
@@ -36,10 +37,13 @@ _OURS: Final = (DOMAIN, f"{DEVICES}/")
 class Ingest(Service):
     """Carries one session's messages: a message is acknowledged when it is safe.
 
+    Copies that the broker retained are no new measurements and no signs of life, and an empty payload, which clears one, is no message of a
+    device but on a topic of heartbeats: they are acknowledged, counted, and nothing else.
+
     Those of factories go to `factory.readings`, devices' answers to `command-events`, what is neither to `dead-letters`, one batch at a
     time: while Kafka takes one the next gathers, and when Kafka is away the broker keeps what the session's receive maximum does not let
     through. Those of a schema that the registry has yet to tell wait apart. All other messages are `passed` to the gate. `received` =
-    `produced` + `rejected` + all `answers` + `own` + `passed` + those of the batch in hand + those that wait.
+    `retained` + `cleared` + `produced` + `rejected` + all `answers` + `own` + `passed` + those of the batch in hand + those that wait.
     """
 
     def __init__(self, app: App, session: Session, gate: Gate, publisher: Publisher) -> None:
@@ -56,6 +60,8 @@ class Ingest(Service):
         """By status."""
         self.own = 0
         """Messages the gateway published: a shared subscription brings them back, too."""
+        self.retained = self.cleared = 0
+        """Copies of what was published before, and what ends them: the broker's housekeeping."""
         self.passed = 0
         """Messages that went to the gate, which has a ledger of its own."""
         self._full: dict[str, list[Arrival]] = {}
@@ -79,8 +85,7 @@ class Ingest(Service):
     @Service.task
     async def _carry(self) -> None:
         while not self.should_stop:
-            arrivals = await self.session.arrivals()
-            self.received += len(arrivals)
+            arrivals = self._fresh(await self.session.arrivals())
             ours = [arrival for arrival in arrivals if arrival.topic.startswith(_OURS) and _is_ours(arrival.topic)]
             apart = set(ours)
             others = [arrival for arrival in arrivals if arrival not in apart] if ours else arrivals
@@ -89,6 +94,23 @@ class Ingest(Service):
                 self._pass_on(others)
             if ours:
                 await self._take(ours)
+
+    def _fresh(self, arrivals: Sequence[Arrival]) -> Sequence[Arrival]:
+        """What devices say now."""
+        self.received += len(arrivals)
+        if all(arrival.payload and not arrival.is_retained for arrival in arrivals):
+            return arrivals
+        copies = [arrival for arrival in arrivals if arrival.is_retained]
+        clears = [arrival for arrival in arrivals if not (arrival.payload or arrival.is_retained or self._is_heartbeat(arrival.topic))]
+        self.retained += len(copies)
+        self.cleared += len(clears)
+        self.session.acknowledge([*copies, *clears])
+        apart = {*map(id, copies), *map(id, clears)}
+        return [arrival for arrival in arrivals if id(arrival) not in apart]
+
+    def _is_heartbeat(self, topic: str) -> bool:
+        """Whether a device lives by it, whatever its payload."""
+        return not _is_ours(topic) and self.gate.place.routes.data_type(topic) == Signal.HEARTBEAT
 
     def _pass_on(self, arrivals: Sequence[Arrival]) -> None:
         """Through the gate, each tenant's by themselves; behind those of it that were told to come again, which they would overtake."""

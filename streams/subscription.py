@@ -13,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from streams.bulk_mqtt import Arrival, BulkClient
 from streams.filters import Filters
@@ -187,7 +188,13 @@ class _Link:
         self._connection = cast(BulkClient, client).connection
         self._connected_at = time.monotonic()
         if self._topics:
-            client.subscribe(self._forms(client, self._topics)[0], qos=2)
+            # 3.1.1 has no say in it, and brings the copies at each connection
+            wanted = (
+                {"options": SubscribeOptions(2, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)}
+                if client.protocol == MQTTv5
+                else {"qos": 2}
+            )
+            client.subscribe(self._forms(client, self._topics)[0], **wanted)
         else:
             self._give_up(client)
 

@@ -196,6 +196,11 @@ class Routes:
         self._filled = {} if filled is None else filled
         """By the row's topic."""
 
+    def data_type(self, topic: str) -> str:
+        """What the messages of a topic are by the row that matches; empty where none does."""
+        rows = self._matching(topic)
+        return rows[0].row.data_type if rows else ""
+
     def target(self, topic: str) -> Target:
         """Where a message published to `topic` goes. Raises Unfit if there is no place for it."""
         if not _is_text(topic):
@@ -206,11 +211,15 @@ class Routes:
             said_by = speaker(topic)
         except ValueError as wrong:
             raise Unfit("topic", f"{quoted(topic)} is not {wrong}") from wrong
-        rows: list[_Parsed] = sorted(self._matcher.iter_match(topic), key=_precision)  # type: ignore[no-untyped-call]
+        rows = self._matching(topic)
         target = self._by_row(rows[0], topic, said_by) if rows else self._by_prefix(topic, said_by)
         if refused := fault(target.device_id):
             raise Unfit("device", f"{refused}; it is of the MQTT topic {quoted(topic)}")
         return target
+
+    def _matching(self, topic: str) -> list[_Parsed]:
+        """The rows that match, the one that counts first."""
+        return sorted(self._matcher.iter_match(topic), key=_precision)  # type: ignore[no-untyped-call]
 
     def _by_row(self, parsed: _Parsed, topic: str, said_by: Speaker | None) -> Target:
         row, layout, record = parsed

@@ -302,3 +302,35 @@ def test_a_gateway_that_is_killed_knows_its_devices_again_and_nobody_calls_them_
     with started(settings, folder), httpx.Client(base_url=f"http://127.0.0.1:{gateway.port}", timeout=60) as again:
         assert until(again, device, status="online")["last_seen"] == before["last_seen"]
         until(again, parked, status="silent")
+
+
+def test_what_a_broker_retains_makes_no_record_and_no_device_at_any_start_of_a_gateway(settings, folder, mqtt):
+    old = f"d-{uuid4().hex[:12]}"
+    settings = settings.model_copy(update={"mqtt_topics": "sensors/+/temperature"})
+
+    def publish(device, payload):
+        mqtt.publish(f"sensors/{device}/temperature", payload, qos=1, retain=True).wait_for_publish(PATIENCE)
+
+    publish(old, b'{"value": 39}')
+    for start in range(2):
+        now = f"{old}-{start}"
+        gateway = Worker(settings, folder, instance="retained", module="streams.gateway")
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{gateway.port}", timeout=60) as web:
+
+                def subscribed(web=web):
+                    with suppress(httpx.HTTPError):
+                        return web.get("/ready").json()["checks"]["mqtt"]["ok"]
+
+                wait(subscribed, gateway.tail, worker=gateway)
+                publish(now, b'{"value": 20.5}')  # retained and new
+                until(web, now, status="online")
+                publish(now, b"")  # heard by who listens, and says nothing
+                if start:
+                    publish(old, b"")
+                send(mqtt, f"sensors/{now}/temperature")
+                wait(lambda now=now: len(in_kafka(settings, "env.temperature.raw", now)) == 2, lambda: "two of them", worker=gateway)
+                assert web.get(f"/api/devices/default/{old}").status_code == 404
+        finally:
+            gateway.stop()
+    assert in_kafka(settings, "env.temperature.raw", old) == []

@@ -55,7 +55,7 @@ def test_packets_are_read_as_paho_reads_them(packets, is_version_5):
         packet = publish(topic, payload, qos, mid, properties, flags)
         start = 2 if packet[1] < 0x80 else 3
         read = _packet.decode_publish(packet[0], packet[start:], MQTTv5 if is_version_5 else MQTTv311)
-        expected.append(Arrival(CONNECTION, read.mid, read.qos, read.topic.decode(), read.payload, properties or b""))
+        expected.append(Arrival(CONNECTION, read.mid, read.qos, read.topic.decode(), read.payload, properties or b"", read.retain))
         data += packet
     assert found(data, has_properties=is_version_5) == (expected, len(data))
 
