@@ -1,4 +1,4 @@
-"""What a broker retains is no new measurement: how Mosquitto marks it, and that nothing else is marked."""
+"""What a broker retains is no new measurement: how brokers mark it, and that they mark nothing else."""
 
 import asyncio
 from uuid import uuid4
@@ -7,7 +7,8 @@ import pytest
 from paho.mqtt.client import Client, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
-from deploy.embedded.mqtt import broker
+from bench.mosquitto import Mosquitto
+from deploy.embedded.artemis import Artemis
 from deploy.embedded.preflight import free_ports
 from streams.mqtt import connect
 from streams.settings import Settings
@@ -22,11 +23,11 @@ class Older(Session):
         super()._dial(MQTTv311)
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
+@pytest.fixture(scope="module", params=[Artemis, Mosquitto])
+def url(request, tmp_path_factory):
     (port,) = free_ports(1)
     settings = Settings(mqtt=f"mqtt://127.0.0.1:{port}", data=tmp_path_factory.mktemp("mqtt"))
-    service = broker(settings)
+    service = request.param(settings)
     service.start()
     service.wait()
     yield settings.mqtt
@@ -103,7 +104,8 @@ async def test_what_was_published_while_the_gateway_was_away_is_news_retained_or
     again = await started(session)
     publish(device, again, "end")
     found = [word for word, is_copy in await until(again, "end") if not is_copy]
-    assert found == [*(f"w{number}" for number in range(20)), "end"]
+    # Artemis sends what is on its way once more when a shared subscription is made anew
+    assert [*dict.fromkeys(found)] == [*(f"w{number}" for number in range(20)), "end"]
     await again.stop()
 
 
