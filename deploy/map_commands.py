@@ -45,7 +45,8 @@ mappings:
     time_unit: s                     # s, ms, us, ns, or iso8601 for a text with a zone (ms)
 
 What no row matches goes to iot.raw.<what the device's name has before its first _>. A row of the pattern of one in the code stands in its
-place.""",
+place. A Kafka topic with places begins with a word and a dot, and is none of Headrace's own. Messages of a row whose data_type is
+host-command are what hosts tell devices: they are not kept, and no sign of life.""",
 )
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A file of rows.")]
 
@@ -74,17 +75,18 @@ def show_target(
         typer.secho(f"dead letter: {reject.reason}: {reject.detail}", fg="red", err=True)
         raise typer.Exit(1)
     if made.coalesced:
-        typer.echo("a sign of life: noted in the topic device-presence, and the message not kept")
+        typer.echo("no data, and not kept: a sign of life or of death, noted in the topic device-presence, or what a host says")
         return
-    (address,), (headers,), (value,) = made.addresses, made.headers, made.values
-    if made.values and (defect := read_record(ENVELOPE, value)["defect"]):
-        typer.secho(f"not decoded: {defect}", fg="yellow", err=True)
     by_name = "none matches: by the device's name"
-    typer.echo(f"pattern: {address.target.pattern or by_name}")
-    typer.echo(f"topic:   {address.topic}")
-    typer.echo(f"key:     {address.key.decode()}")
-    typer.echo(f"headers: {', '.join(f'{name}={value.decode()}' for name, value in headers)}")
-    typer.echo(orjson.dumps(read_record(ENVELOPE, value), option=orjson.OPT_INDENT_2).decode())
+    for address, headers, value in zip(made.addresses, made.headers, made.values, strict=True):
+        envelope = read_record(ENVELOPE, value)
+        if defect := envelope["defect"]:
+            typer.secho(f"not decoded: {defect}", fg="yellow", err=True)
+        typer.echo(f"pattern: {address.target.pattern or by_name}")
+        typer.echo(f"topic:   {address.topic}")
+        typer.echo(f"key:     {address.key.decode()}")
+        typer.echo(f"headers: {', '.join(f'{name}={word.decode()}' for name, word in headers)}")
+        typer.echo(orjson.dumps(envelope, option=orjson.OPT_INDENT_2).decode())
 
 
 @app.command()

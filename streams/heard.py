@@ -5,6 +5,7 @@ from typing import Final
 
 from agents.gateway.message import Message, Source
 from agents.gateway.place import Place
+from agents.gateway.presence import STRANGERS
 from agents.gateway.standing import Key
 from agents.rowfile import Unfit
 from schemas.bounds import REMEMBERED_BYTES
@@ -57,6 +58,7 @@ class Heard:
         except Unfit:
             found = None
         else:
-            found = address.tenant, address.target.device_id
+            # what a host tells a device, or a broker of its end, says nothing of where it is
+            found = None if address.signal in STRANGERS else (address.tenant, address.target.device_id)
         self._topics[topic] = found
         return found
