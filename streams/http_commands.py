@@ -20,6 +20,8 @@ from streams.requests import JSON, Malformed, enter, said
 
 LONGEST_WAIT_SECONDS: Final = 60.0
 """Proxies cut what is silent for longer."""
+LOOK_SECONDS: Final = 1.0
+"""How soon a wait ends whose device has gone: nobody else tells."""
 
 
 class CommandPages:
@@ -56,14 +58,15 @@ class CommandPages:
         try:
             with self._reaching.line(device, some.set), suppress(TimeoutError):
                 async with asyncio.timeout(wait):
-                    while not (self._reaching.waiting(device) or self._closing):
+                    while not (self._reaching.waiting(device) or self._closing or _is_gone(request)):
                         some.clear()
-                        await some.wait()
+                        with suppress(TimeoutError):
+                            async with asyncio.timeout(LOOK_SECONDS):
+                                await some.wait()
         finally:
             self._waiting.discard(some)
         device = await self._device(request)
-        gone = request.transport is None or request.transport.is_closing()
-        orders = [] if gone else self._reaching.waiting(device)
+        orders = [] if _is_gone(request) else self._reaching.waiting(device)
         await self._reaching.sent(orders, now_ms())
         return web.Response(body=orjson.dumps({"commands": [told(order.command) for order in orders]}), content_type=JSON)
 
@@ -80,6 +83,10 @@ class CommandPages:
             text = orjson.dumps({"error": f"there is no command {answer.command_id} for {device[1]}"}).decode()
             raise web.HTTPNotFound(text=text, content_type=JSON)
         return web.Response(body=orjson.dumps({"status": answer.outcome}), status=HTTPStatus.ACCEPTED, content_type=JSON)
+
+
+def _is_gone(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
 
 
 def _seconds(text: str) -> float:

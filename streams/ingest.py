@@ -176,7 +176,11 @@ class Ingest(Service):
             readings = [readings[row] for row in found.kept]
             of_city = {device for arrival in answers if (device := answering(arrival.topic))}
             tenants = {device: self.gate.place.tenant_of(device) for device in of_city}
-            audit, wrong = map_answers(answers, settings().tenant, now_ms(), tenants)
+            (audit, wrong), lost = guarded(
+                len(answers), lambda rows: map_answers([answers[row] for row in rows], settings().tenant, now_ms(), tenants)
+            )
+            await self._dead_letter(answers, lost.rejects)
+            answers = [answers[row] for row in lost.kept]
             waiting = [readings[row] for row in mapped.waiting]
             await self.app.send_frame(READINGS, mapped.frame)
             await self.app.send_frame(COMMAND_EVENTS, audit)
@@ -185,7 +189,7 @@ class Ingest(Service):
             await self.app.bulk.flush()
             self.produced += mapped.frame.height
             self.answers.update(audit["status"])
-            self.rejected += len(found.rejects) + len(mapped.rejects) + len(wrong)
+            self.rejected += sum(map(len, (found.rejects, mapped.rejects, lost.rejects, wrong)))
             self.own += own
             apart = set(waiting)
             self.session.acknowledge([arrival for arrival in arrivals if arrival not in apart])

@@ -11,6 +11,7 @@ LOQUACIOUS: Final = (
     "aiokafka.conn",
     "aiokafka.consumer.fetcher",
     "aiokafka.consumer.group_coordinator",
+    "coap-server",  # a line for each datagram that is none
 )
 
 
@@ -31,7 +32,7 @@ class Seldom(logging.Filter):
 
 
 def quieten() -> None:
-    """Thin out what is repeated while Kafka is away, and leave out a line for each request to the registry or over CoAP."""
+    """Thin out what is repeated while Kafka is away or somebody sends noise; no line for each request to the registry or over CoAP."""
     for name in LOQUACIOUS:
         logging.getLogger(name).addFilter(Seldom())
     for name in ("httpx", "coap-server"):

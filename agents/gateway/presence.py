@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
-import orjson
-
 from agents.gateway.registration import Registration
 from agents.gateway.terms import Policy
+from schemas import json_text
 
 
 class Signal(StrEnum):
@@ -132,7 +131,7 @@ def says_offline(payload: bytes) -> bool:
     """Whether a presence message says that the device is gone. Raises ValueError where it says neither."""
     word = payload.strip()
     if word.startswith((b"{", b'"')):
-        said = orjson.loads(word)
+        said = json_text.loads(word)
         word = str(said.get("state", said.get("status", "")) if isinstance(said, dict) else said).encode()
     word = word.lower()
     if word not in (b"online", b"offline"):

@@ -113,7 +113,7 @@ class Fuzz:
         payload = chance.choice(self.seeds[kind])
         if kind == "avro" and self.schema_ids and chance.random() < 0.9:
             payload = b"\0" + chance.choice(self.schema_ids).to_bytes(4) + payload[5:]
-        for _ in range(chance.choice((0, 0, 1, 1, 2, 5))):
+        for _ in range(chance.choice((0, 0, 0, 0, 1, 1, 1, 2, 5))):
             payload = chance.choice(MUTATIONS)(chance, payload)
         if chance.random() < 0.003:
             payload = self._large()

@@ -2,8 +2,9 @@
 
 import asyncio
 import gzip
+import resource
 import socket
-from contextlib import asynccontextmanager, closing
+from contextlib import ExitStack, asynccontextmanager, closing
 from uuid import uuid4
 
 import aiocoap
@@ -154,6 +155,26 @@ async def test_a_content_format_that_nobody_here_reads_is_refused_over_coap(sett
     request = aiocoap.Message(code=aiocoap.POST, uri=uri, payload=b'{"value": 1}', content_format=number)
     assert (await client.request(request).response).code.dotted == code
     await client.shutdown()
+
+
+def test_a_thousand_connections_that_say_nothing_hold_up_nobody_and_are_closed(settings, running, client, device):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    size = running.log.stat().st_size
+    with ExitStack() as held:
+        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        idle = []
+        for place in (settings.gateway_http, settings.gateway_websocket, f"127.0.0.1:{running.port}"):
+            host, _, port = place.rpartition(":")
+            for _ in range(400):
+                idle.append(held.enter_context(socket.create_connection((host, int(port)))))
+                idle[-1].sendall(b"POST /messages HTTP/1.1\r\nHo")
+        assert client.post(f"/messages/{topic(device)}", json={"value": 1}).status_code == 202
+        assert http.get(f"http://127.0.0.1:{running.port}/live", timeout=10).status_code == 200
+        for each in idle:
+            each.settimeout(PATIENCE)
+            assert each.recv(1) == b""
+    assert running.log.stat().st_size - size < 100_000
 
 
 async def test_who_sends_more_than_it_may_over_websocket_is_told_to_slow_down(settings, device):

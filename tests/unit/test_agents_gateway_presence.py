@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,3 +88,9 @@ def test_a_device_says_that_it_is_gone_in_a_word_or_in_json(payload):
 def test_what_says_neither_online_nor_offline_is_refused(payload):
     with pytest.raises(ValueError, match=r"."):
         says_offline(payload)
+
+
+@given(st.binary(max_size=60) | st.integers(1, 1_300).map(lambda depth: b'{"state":' + b"[" * depth + b"]" * depth + b"}"))
+def test_any_payload_says_one_or_the_other_or_is_told_that_it_does_not(payload):
+    with suppress(ValueError):
+        assert says_offline(payload) in (True, False)

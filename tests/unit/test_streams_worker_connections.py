@@ -119,6 +119,16 @@ async def test_a_web_server_s_connections_are_bounded_too(monkeypatch):
         assert await (await session.get(f"http://{host}:{port}/")).text() == "here"
 
 
+async def test_a_library_s_own_servers_are_bounded_by_a_loop_of_theirs(monkeypatch):
+    monkeypatch.setattr(connections, "SILENT_SECONDS", 0.2)
+    loop = connections.Loop(asyncio.get_running_loop())
+    server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0, ssl=None, reuse_port=True)
+    reader, _ = await asyncio.open_connection(*server.sockets[0].getsockname())
+    assert await is_closed(reader)
+    server.close()
+    assert loop.time() > 0
+
+
 def test_a_process_takes_as_many_descriptors_as_the_system_allows():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
