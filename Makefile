@@ -9,7 +9,7 @@ g      ?= factory
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-soak test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway bench-tenancy chaos fuzz dashboards mosquitto release-schemas up down worker
+.PHONY: help demo demo-soak test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway bench-idle bench-tenancy chaos fuzz dashboards mosquitto release-schemas up down worker
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ bench-closed-loop: $(DEV) mosquitto ## Measure the time from a critical reading 
 
 bench-gateway: $(DEV) mosquitto ## Measure what one gateway process takes from MQTT into Kafka, beside a bare paho subscriber
 	$(BIN)/python -m bench.gateway
+
+bench-idle: $(DEV) ## Measure what each worker takes of the processor and memory at 0, 50 and 500 messages a second
+	$(BIN)/python -m bench.idle
 
 bench-tenancy: $(DEV) mosquitto ## Measure what one tenant's flood, or full share of the disk, does to another's latency
 	$(BIN)/python -m bench.tenancy

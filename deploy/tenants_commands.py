@@ -9,7 +9,8 @@ from confluent_kafka.admin import AdminClient
 from deploy import tenants
 from deploy.topics import TIMEOUT_SECONDS, TopicMismatchError, ensure_topics
 from streams.access import Asked, Refused
-from streams.settings import TENANT, settings
+from streams.base.forms import TENANT
+from streams.settings import settings
 
 app: Final = typer.Typer(
     no_args_is_help=True,

@@ -36,6 +36,8 @@ class Contract:
     """Whether the latest record of each key is kept for ever, and nothing else longer than needed."""
     changelogs: tuple[str, ...] = ()
     """Topics of the state that workers keep of it, `<app>-<table>-changelog`, each with as many partitions."""
+    gathered_ms: int = 0
+    """How long its records are gathered for while few come, as a pass costs milliseconds whatever it holds; 0: what is in it is urgent."""
     central: bool = False
     """Whether a plant's uplink carries it to the centre; everything else stays in the plant."""
 
@@ -55,9 +57,17 @@ def _codec(schema: str) -> Codec:
     return Codec((files("schemas") / "avro" / f"{schema}.avsc").read_text())
 
 
-def messages(topic: str) -> Contract:
+def messages(topic: str, gathered_ms: int = 100) -> Contract:
     """A topic of devices' messages as the gateway took them, in the standard envelope."""
-    return Contract(topic=topic, key="device_id", partitions=4, retention_hours=7 * DAY_HOURS, sink="messages", schema=ENVELOPE)
+    return Contract(
+        topic=topic,
+        key="device_id",
+        partitions=4,
+        retention_hours=7 * DAY_HOURS,
+        sink="messages",
+        schema=ENVELOPE,
+        gathered_ms=gathered_ms,
+    )
 
 
 # 4 partitions: two workers of two cores each, and a table's changelog has as many as its source.
@@ -68,6 +78,7 @@ READINGS: Final = Contract(
     retention_hours=7 * DAY_HOURS,
     sink="readings",
     changelogs=("factory-readings-1m-changelog",),
+    gathered_ms=50,
 )
 WINDOWS: Final = Contract(
     topic="factory.windows", key="device_id", partitions=4, retention_hours=7 * DAY_HOURS, sink="windows", central=True
@@ -105,7 +116,7 @@ AIR: Final = messages("env.air.raw")
 NOISE: Final = messages("env.noise.raw")
 LIGHTS: Final = messages("lighting.status.raw")
 PARKING: Final = messages("parking.occupancy.raw")
-MANHOLES: Final = messages("infrastructure.manhole.alert")
+MANHOLES: Final = messages("infrastructure.manhole.alert", gathered_ms=0)
 TRAFFIC: Final = messages("traffic.flow.raw")
 SPARKPLUG: Final = messages("iot.sparkplug.raw")
 # Not stored: what nobody vouches for is not to be among what is asked for.
@@ -113,7 +124,8 @@ QUARANTINE: Final = Contract(topic="iot.quarantine", key="device_id", partitions
 # Where operators map device types of their own: those are refined and stored, too, without a topic more.
 OTHERS: Final = messages("iot.devices.raw")
 
-# As many partitions as the topics of messages: what a device sent stays in the partition of its number.
+# As many partitions as the topics of messages: what a device sent stays in the partition of its number. Manholes are in it: not gathered,
+# it comes as what it is made of does.
 CITY_READINGS: Final = Contract(
     topic="city.readings",
     key="device_id",
@@ -128,6 +140,7 @@ DISTRICTS: Final = Contract(
     partitions=4,
     retention_hours=7 * DAY_HOURS,
     changelogs=("city-districts-1h-changelog",),
+    gathered_ms=500,  # of hours
 )
 CITY_WINDOWS: Final = Contract(topic="city.windows", key="device_id", partitions=4, retention_hours=7 * DAY_HOURS, sink="city_windows")
 DISTRICT_WINDOWS: Final = Contract(

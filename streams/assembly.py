@@ -134,11 +134,16 @@ class App(faust.App):
         # What batches leave behind is freed by its last reference. To look after each 700 objects is a fifth of a gateway's work.
         gc.set_threshold(50_000)
 
-    def batch_topic(self, contract: Contract) -> TopicT:
-        """The contract's topic, delivered in batches: an event's value is a `streams.batches.Batch`."""
-        topic = named(contract.topic)
-        BATCH_TOPICS.declare(topic)
-        return self.topic(topic, schema=_AsTheyAre())
+    def batch_topic(self, *contracts: Contract, gathered_ms: int | None = None) -> TopicT:
+        """The contracts' topics, delivered in batches to one stream: an event's value is a `streams.batches.Batch`.
+
+        Few records are gathered for as long as each contract says, or for `gathered_ms`.
+        """
+        topics = [named(contract.topic) for contract in contracts]
+        BATCH_TOPICS.declare(*topics)
+        for contract, topic in zip(contracts, topics, strict=True):
+            BATCH_TOPICS.declare(topic, gathered_seconds=(contract.gathered_ms if gathered_ms is None else gathered_ms) / 1000)
+        return self.topic(*topics, schema=_AsTheyAre())
 
     async def send_frame(
         self, contract: Contract, frame: pl.DataFrame, keys: Sequence[bytes | None] | None = None, timestamps: Sequence[int] | None = None

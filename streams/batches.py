@@ -24,7 +24,7 @@ class Batch:
     timestamps: list[int] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     siblings: int = 0
-    """How many other batches of the topic the same poll gave: they come right behind."""
+    """How many other batches of its stream's topics the same poll gave: they come right behind."""
 
     def __len__(self) -> int:
         """How many records."""
@@ -72,21 +72,40 @@ class Batch:
         return Batch(self.topic, self.partition, *([column[row] for row in kept] for column in columns))  # type: ignore[arg-type]
 
 
+def joined(batches: Sequence[Batch]) -> Batch:
+    """The records of some batches, one batch after another; where they are of is the first batch's, and so only of its own."""
+    if len(batches) == 1:
+        return batches[0]
+    columns = ([value for batch in batches for value in getattr(batch, name)] for name in ("keys", "values", "timestamps", "offsets"))
+    return Batch(batches[0].topic, batches[0].partition, *columns)  # type: ignore[arg-type]
+
+
 class BatchTopics:
-    """The topics delivered in batches, and how many records one batch of each may hold."""
+    """The topics delivered in batches: how many records one batch of each may hold, and how long few records are gathered for."""
 
     def __init__(self) -> None:
         self._limits: dict[tuple[str, int], int] = {}
         self._rests: dict[tuple[str, int], float] = {}
-        self._names: set[str] = set()
+        self._streams: dict[str, str] = {}
+        self._gathered: dict[str, float] = {}
 
-    def declare(self, topic: str) -> None:
-        """Deliver the topic in batches from the next fetch on."""
-        self._names.add(topic)
+    def declare(self, *topics: str, gathered_seconds: float = 0) -> None:
+        """Deliver the topics in batches from the next fetch on, those named together to one stream."""
+        for topic in topics:
+            self._streams.setdefault(topic, topics[0])
+            self._gathered[topic] = max(gathered_seconds, self.gathered_seconds(topic))
 
     def __contains__(self, topic: object) -> bool:
         """Whether the topic comes in batches."""
-        return topic in self._names
+        return topic in self._streams
+
+    def stream(self, topic: str) -> str:
+        """The first topic of those that are delivered to one stream with this."""
+        return self._streams[topic]
+
+    def gathered_seconds(self, topic: str) -> float:
+        """How long the topic's records are gathered for while few come; 0: they are taken as they come."""
+        return self._gathered.get(topic, 0)
 
     def limit(self, topic: str, partition: int) -> int:
         """Records a batch of the partition may hold."""

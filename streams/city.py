@@ -18,5 +18,7 @@ districts = Watching(app, DISTRICTS, windows=DISTRICT_WINDOWS, table=DISTRICTS_T
 rulebook = Rulebook(app, city)
 of_districts = Rulebook(app, districts, page="/rules/districts")
 sensors = SensorTypes(app, [CITY], rulebook.adopt)
-refining = [Refining(app, contract, lambda: sensors.limits(CITY.name)) for contract in MESSAGES]
+urgent = [contract for contract in MESSAGES if not contract.gathered_ms]
+others = [contract for contract in MESSAGES if contract.gathered_ms]
+refining = [Refining(app, contracts, lambda: sensors.limits(CITY.name)) for contracts in (urgent, others)]
 api.mount(app, *devices.questions(city))

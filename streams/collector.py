@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from streams.gate import Gate
     from streams.ingest import Ingest
     from streams.lane import Lane
-    from streams.refining import Refining
+    from streams.refining import Messages
     from streams.sinking import Sinking
     from streams.watching import Watching
 
@@ -119,10 +119,10 @@ def of_sinking(sinking: "Sinking") -> Iterator[Sample]:
         yield Sample("headrace_warehouse_records_total", (sinking.contract.topic, outcome), records)
 
 
-def of_refining(refining: "Refining") -> Iterator[Sample]:
+def of_refining(messages: "Messages") -> Iterator[Sample]:
     """What has become of a topic's messages."""
-    for outcome, records in refining.counts.items():
-        yield Sample("headrace_refined_messages_total", (refining.contract.topic, outcome), records)
+    for outcome, records in messages.counts.items():
+        yield Sample("headrace_refined_messages_total", (messages.contract.topic, outcome), records)
 
 
 def of_forwarding(forwarding: "Forwarding") -> Iterator[Sample]:

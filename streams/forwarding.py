@@ -22,7 +22,7 @@ from streams.assembly import App
 from streams.batches import BATCH_TOPICS, Batch
 from streams.centre import Centre
 from streams.collector import of_forwarding
-from streams.intake import Intake
+from streams.intake import Batchwise
 
 # Some 5 ms of work, which is what a minute's windows, thousands at once, add to the delay of an alert behind them: a partition that
 # fills a batch lets the others go first for as long as such a burst takes.
@@ -32,7 +32,7 @@ REST_SECONDS: Final = 0.2
 STOP_SECONDS: Final = 5.0
 
 
-class Forwarding(Intake):
+class Forwarding(Batchwise):
     """Carries one contract's topic to the centre. Key, body, timestamp and the order of each key's records stay."""
 
     def __init__(self, app: App, centre: Centre, contract: Contract) -> None:
@@ -52,7 +52,7 @@ class Forwarding(Intake):
         if len(batch) == BATCH_RECORDS:
             BATCH_TOPICS.rest(batch.topic, batch.partition, REST_SECONDS)
         large = [Reject(row, Reason.TOO_LARGE, f"{size} bytes") for row, size in enumerate(_sizes(batch)) if size > PAYLOAD_BYTES]
-        rejects = {reject.row: reject for reject in (*large, *(await self.decode(batch)).rejects)}
+        rejects = {reject.row: reject for reject in (*large, *(await self.decode(batch.values)).rejects)}
         await self.dead_letter(batch, list(rejects.values()))
         sound = batch.without(rejects.keys())
         values = cast(list[bytes], sound.values)

@@ -17,10 +17,10 @@ from streams.batches import Batch
 
 
 class Intake(Service):
-    """What is done with each batch of a topic is `take`'s; whoever takes it acknowledges it."""
+    """What becomes of a topic's records, whoever takes them."""
 
-    def __init__(self, app: App, contract: Contract, name: str) -> None:
-        """Run with `app`, as its agent `name`."""
+    def __init__(self, app: App, contract: Contract) -> None:
+        """Run with `app`."""
         super().__init__()
         self.app = app
         self.contract = contract
@@ -31,21 +31,15 @@ class Intake(Service):
         app.reads.append(contract)
         app.services.append(self)
         app.waits.append(self._waits)
-        app.agent(app.batch_topic(contract), name=name)(self._consume)
 
-    @abstractmethod
-    async def take(self, event: EventT[Any]) -> None:
-        """Work on a batch; the topic is read no further meanwhile."""
-
-    async def decode(self, batch: Batch) -> Decoded:
-        """The batch's rows and rejects; waits for as long as the registry owes an answer about a schema."""
-        self.counts["received"] += len(batch)
+    async def decode(self, values: Sequence[bytes | None]) -> Decoded:
+        """Rows and rejects of the next records; waits for as long as the registry owes an answer about a schema."""
         writers = self.app.writers
-        decoded = decode(batch.values, self.contract.codec, writers.known, writers.missing)
+        decoded = decode(values, self.contract.codec, writers.known, writers.missing)
         while decoded.unknown:
             self.away.add("schemas")
             await writers.fetch(decoded.unknown)
-            decoded = decode(batch.values, self.contract.codec, writers.known, writers.missing)
+            decoded = decode(values, self.contract.codec, writers.known, writers.missing)
         self.away.discard("schemas")
         return decoded
 
@@ -60,9 +54,23 @@ class Intake(Service):
         """Note rejects in the ledger."""
         self.counts.update(f"rejected/{reject.reason}" for reject in rejects)
 
-    async def _consume(self, stream: Any) -> None:  # noqa: ANN401  # Faust's streams are not typed for raw channels
-        async for event in stream.noack().events():
-            await self.take(event)
-
     def _waits(self) -> dict[TP, str]:
         return {tp: ", ".join(sorted(self.away)) for tp in self.app.consumer.assignment()} if self.away else {}
+
+
+class Batchwise(Intake):
+    """A topic of which each batch is taken by itself: what is done with it is `take`'s, and whoever takes it acknowledges it."""
+
+    def __init__(self, app: App, contract: Contract, name: str, gathered_ms: int | None = None) -> None:
+        """Run with `app`, as its agent `name`; records are gathered for as long as the contract says, or for `gathered_ms`."""
+        super().__init__(app, contract)
+        app.agent(app.batch_topic(contract, gathered_ms=gathered_ms), name=name)(self._consume)
+
+    @abstractmethod
+    async def take(self, event: EventT[Any]) -> None:
+        """Work on a batch; the topic is read no further meanwhile."""
+
+    async def _consume(self, stream: Any) -> None:  # noqa: ANN401  # Faust's streams are not typed for raw channels
+        async for event in stream.noack().events():
+            self.counts["received"] += len(event.value)
+            await self.take(event)

@@ -24,11 +24,13 @@ from streams.batches import Batch
 from streams.clickhouse import ClickHouse
 from streams.clickhouse_errors import ClickHouseAway, RowsRefused
 from streams.collector import of_sinking
-from streams.intake import Intake
+from streams.intake import Batchwise
 from streams.pieces import Piece, columns, halves, height, located, together, token
 
 # Every insert makes a part that merges have to take in: fewer is cheaper, later is staler.
 GATHER_SECONDS: Final = 1.0
+# What is inserted once a second need not be read more often than some times.
+GATHERED_MS: Final = 250
 ENOUGH_ROWS: Final = 100_000
 # What may be gathered while an insert is under way, and so of an insert: at most two of them and a batch are in memory. The slower
 # ClickHouse is, the larger its inserts. A reading is some 200 bytes.
@@ -36,12 +38,12 @@ MOST_ROWS: Final = 400_000
 MOST_BYTES: Final = 128 << 20
 
 
-class Sinking(Intake):
+class Sinking(Batchwise):
     """Stores one contract's topic in its table."""
 
     def __init__(self, app: App, clickhouse: ClickHouse, contract: Contract, domain: Domain | None = None) -> None:
         """Run with `app`. What `domain` rejects of its source is not stored, and its own worker dead-letters it."""
-        super().__init__(app, contract, f"sink-{contract.topic}")
+        super().__init__(app, contract, f"sink-{contract.topic}", GATHERED_MS)
         self._clickhouse = clickhouse
         self._domain = domain
         self._columns = [pl.col("row"), *columns(contract), *([pl.col("partition"), pl.col("offset")] if domain else [])]
@@ -100,7 +102,7 @@ class Sinking(Intake):
         return height(self._gathered) >= MOST_ROWS or sum(piece.rows.estimated_size() for piece in self._gathered) >= MOST_BYTES
 
     async def _rows(self, batch: Batch) -> pl.DataFrame:
-        decoded = await self.decode(batch)
+        decoded = await self.decode(batch.values)
         if self._domain is None:
             await self.dead_letter(batch, decoded.rejects)
             return decoded.frame

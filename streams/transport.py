@@ -11,7 +11,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.transport.producer import Producer as FaustProducer
 from faust.types import TP, ConsumerMessage, HeadersArg, RecordMetadata
 
-from streams.batches import Batch, Taken
+from streams.batches import BATCH_TOPICS, Batch, Taken
 from streams.fetching import ConsumerThread
 from streams.inflight import InFlight
 from streams.producer import Producer as BulkProducer
@@ -93,9 +93,9 @@ class Consumer(driver.Consumer):
         if missing := replicate(cast(TableManager, self.app.tables), records):
             await thread.rewind(missing)
         batches = [batch for taken in records.values() for batch in taken if isinstance(batch, Batch)]
-        topics = Counter(batch.topic for batch in batches)
+        streams = Counter(BATCH_TOPICS.stream(batch.topic) for batch in batches)
         for batch in batches:
-            batch.siblings = topics[batch.topic] - 1
+            batch.siblings = streams[BATCH_TOPICS.stream(batch.topic)] - 1
         return records, None
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ANN401, ASYNC109  # the parent's signature

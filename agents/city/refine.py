@@ -1,4 +1,4 @@
-"""Devices' messages to measurements: envelopes of one partition in, a row for each measurement out, and a reject for each message without.
+"""Devices' messages to measurements: envelopes in, a row for each measurement out, and a reject for each message without.
 
 What becomes of a message depends on it alone: on its envelope, its offset, and the sensor types that were known when Kafka took it.
 """
@@ -52,20 +52,17 @@ class Unfit(Exception):
     """A message is not as it has to be: a Reason, and what was found."""
 
 
-def refine(envelopes: pl.DataFrame, limits: Limits, origin: str) -> Refined:
-    """Decoded envelopes, with `row`, `offset` and `arrival` (Kafka timestamp, ms), to measurements; total: no message raises.
+def refine(envelopes: pl.DataFrame, limits: Limits) -> Refined:
+    """Decoded envelopes, with `row`, `origin` (topic and partition), `offset` and `arrival` (Kafka timestamp, ms), to measurements.
 
-    `limits` are those of the city's sensor types, `origin` names the topic and partition.
+    Total: no message raises. `limits` are those of the city's sensor types.
     """
     said, parts, rejects = _read(envelopes)
     messages = envelopes.join(said, on="row", maintain_order="left")
     found = _derived(messages, pl.DataFrame(parts, _PARTS, orient="row")).join(messages, on="row", maintain_order="left")
     known = limits.when_taken(found).filter(pl.col("critical").is_not_null())
     number = pl.int_range(pl.len()).over("row")
-    known = known.with_columns(
-        pl.lit(origin).alias("origin"),
-        (pl.col("offset") * (1 << POSITION_BITS) + number).alias("position"),
-    )
+    known = known.with_columns((pl.col("offset") * (1 << POSITION_BITS) + number).alias("position"))
     empty = messages.join(known, on="row", how="anti").select("row", "data", "original_topic")
     rejects += [Reject(row, *_nothing(text, topic)) for row, text, topic in empty.iter_rows()]
     return Refined(known.select("row", *_READING), _of_districts(known), sorted(rejects, key=lambda reject: reject.row))

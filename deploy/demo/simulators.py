@@ -11,6 +11,7 @@ from deploy.embedded import processes
 from deploy.embedded.service import WORK_SECONDS, Service
 from deploy.patience import Patience
 from deploy.simulate.status import Status
+from streams.base.variables import SIMULATE_TOKEN
 from streams.settings import Settings
 
 CITY_TENANT: Final = "city"
@@ -47,7 +48,7 @@ class Simulator(Service):
 
     def variables(self) -> Mapping[str, str]:
         """The token, which the command line would show to everybody on this machine."""
-        return {"HEADRACE_SIMULATE_TOKEN": self._token}
+        return {SIMULATE_TOKEN: self._token}
 
     def answers(self) -> bool:
         """Nobody asks it anything."""

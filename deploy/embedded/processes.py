@@ -6,12 +6,10 @@ Pid files lie after a crash and a reused pid is somebody else's; the process tab
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
 
 import psutil
 
-FOLDER: Final = "HEADRACE_STACK"
-SERVICE: Final = "HEADRACE_SERVICE"
+from streams.base.variables import FOLDER, SERVICE
 
 
 def marks(data: Path, service: str) -> dict[str, str]:

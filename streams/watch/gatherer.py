@@ -2,27 +2,31 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from faust.types import TP, EventT
 
 from streams.lane import Lane
 
+Of = TypeVar("Of")
+Arrived = tuple[Lane, EventT[Any]]
+
 TOGETHER_RECORDS: Final = 2_000
 # Faust takes some turns of the event loop to pass on each batch of a poll.
 SIBLING_SECONDS: Final = 0.002
 
-Arrived = tuple[Lane, EventT[Any]]
 
-
-async def gathered(stream: Any, lane_of: Callable[[TP], Lane]) -> AsyncIterator[list[Arrived]]:  # noqa: ANN401  # untyped for raw channels
-    """What arrives together, in its order, each batch with the lane its partition has at that moment.
+async def gathered(
+    stream: Any,  # noqa: ANN401  # untyped for raw channels
+    whose: Callable[[TP], Of],
+) -> AsyncIterator[list[tuple[Of, EventT[Any]]]]:
+    """What arrives together, in its order, each batch with what its partition is of at that moment: a lane, say.
 
     A batch that waits here through a rebalance is of a lane that is ours no more: Kafka delivers it again. Those behind it are of another.
     """
-    arrived: list[Arrived] = []
+    arrived: list[tuple[Of, EventT[Any]]] = []
     async for event in stream.noack().events():
-        arrived.append((lane_of(event.message.tp), event))
+        arrived.append((whose(event.message.tp), event))
         if len(arrived) <= event.value.siblings and sum(len(e.value) for _, e in arrived) < TOGETHER_RECORDS and await _filled(stream):
             continue
         yield arrived

@@ -59,6 +59,7 @@ class City:
                 "processing_time": at or self.start,
                 "data": data,
                 "data_type": TYPES.get(contract, "bin"),
+                "defect": "",
                 "metadata": {"qos": 1, "priority": "NORMAL", "gateway_node": "gw"},
             }
             rows.append(row | said)

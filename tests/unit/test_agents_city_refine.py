@@ -27,10 +27,11 @@ ENVELOPE = {
     "data_type": "environment",
     "metadata": {"qos": 1, "priority": "NORMAL", "gateway_node": "gw-1"},
     "defect": "",
+    "origin": "env.air.raw-2",
     "offset": 0,
     "arrival": NOW,
 }
-SCHEMA = {**NOISE.codec.columns, "row": pl.UInt32, "offset": pl.Int64, "arrival": pl.Int64}
+SCHEMA = {**NOISE.codec.columns, "row": pl.UInt32, "origin": pl.String, "offset": pl.Int64, "arrival": pl.Int64}
 APPLIED = {"minimum": 0.0, "maximum": 100.0, "critical": 80.0, "fast": 10.0, "unit": "%", "retired": False, "applied_by": "me"}
 
 
@@ -45,7 +46,7 @@ def envelopes(*messages, first=0):
 
 
 def measured(*messages, limits=LIMITS):
-    return refine(envelopes(*messages), limits, "env.air.raw-2")
+    return refine(envelopes(*messages), limits)
 
 
 def values(refined):
@@ -219,10 +220,10 @@ MESSAGES = st.tuples(
 @given(st.lists(MESSAGES, max_size=12), st.data())
 def test_what_becomes_of_messages_does_not_depend_on_their_batch_and_nothing_vanishes(messages, data):
     limits = Limits(SENSORS, [{**APPLIED, "name": "smell", "in_force_at": NOW}])
-    whole = refine(envelopes(*messages), limits, "o")
+    whole = refine(envelopes(*messages), limits)
     cut = data.draw(st.integers(0, len(messages)))
-    head = refine(envelopes(*messages[:cut]), limits, "o")
-    tail = refine(envelopes(*messages[cut:], first=cut), limits, "o")
+    head = refine(envelopes(*messages[:cut]), limits)
+    tail = refine(envelopes(*messages[cut:], first=cut), limits)
     for name in ("readings", "districts"):
         parts = [getattr(head, name), getattr(tail, name).with_columns(pl.col("row") + cut)]
         assert_frame_equal(pl.concat(parts), getattr(whole, name), check_dtypes=False)

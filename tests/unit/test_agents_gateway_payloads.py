@@ -119,8 +119,8 @@ def test_every_message_is_an_envelope_a_dead_letter_or_noted_and_every_envelope_
     assert all(len(value) + 2_000 + head < RECORD_BYTES for value, head in zip(values, headers + [0] * letters.height, strict=True))
     decoded = wire.decode(made.values, ENVELOPE, {5: ENVELOPE})
     assert decoded.rejects == []
-    envelopes = decoded.frame.with_columns(offset=pl.col("row").cast(pl.Int64), arrival=pl.lit(NOW))
-    refined = refine(envelopes, Limits(SENSORS), "t-0")
+    envelopes = decoded.frame.with_columns(origin=pl.lit("t-0"), offset=pl.col("row").cast(pl.Int64), arrival=pl.lit(NOW))
+    refined = refine(envelopes, Limits(SENSORS))
     assert {*refined.readings["row"]} | {reject.row for reject in refined.rejects} == {*range(len(made.values))}
     assert not {*refined.readings["row"]} & {reject.row for reject in refined.rejects}
 
@@ -165,8 +165,8 @@ def test_what_cannot_be_decoded_says_why_in_the_decoder_s_words(topic, payload, 
     row = envelope(payload, topic, content_type)
     assert (row["data_type"], row["data"]) == ("raw", payload.hex())
     assert said in row["defect"]
-    one = pl.DataFrame([row | {"row": 0, "offset": 0, "arrival": NOW}])
-    (reject,) = refine(one, Limits(SENSORS), "t-0").rejects
+    one = pl.DataFrame([row | {"row": 0, "origin": "t-0", "offset": 0, "arrival": NOW}])
+    (reject,) = refine(one, Limits(SENSORS)).rejects
     assert (reject.reason, said in reject.detail) == (Reason.UNKNOWN_FORMAT, True)
 
 

@@ -1,7 +1,24 @@
+from collections import OrderedDict
+from contextlib import nullcontext
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
 from faust.types import TP
 
+from streams import fetching
 from streams.batches import BATCH_TOPICS, Batch, OneBatch, Taken
-from streams.fetching import LITTLE_RECORDS, TOGETHER_BYTES, _is_little, _turn
+from streams.fetching import (
+    FETCH_ALL_WAIT_MS,
+    FETCH_WAIT_MS,
+    GATHERED_RATE,
+    LITTLE_RECORDS,
+    TOGETHER_BYTES,
+    ConsumerThread,
+    Fetcher,
+    _is_little,
+    _turn,
+)
 
 TOPIC = "turns"
 
@@ -53,3 +70,149 @@ def test_only_a_poll_that_found_few_records_in_batches_is_followed_by_a_pause():
     assert not _is_little({tp: Taken(1, 3, [few]), other: Taken(0, LITTLE_RECORDS - 2, [many])})
     assert not _is_little({tp: Taken(1, 3, ["a record of a changelog"])})
     assert not _is_little({})
+
+
+URGENT, SLOW, SLOWER, CHANGELOG = "urgent", "slow", "slower", "some-changelog"
+BATCH_TOPICS.declare(URGENT)
+BATCH_TOPICS.declare(SLOW, gathered_seconds=0.05)
+BATCH_TOPICS.declare(SLOWER, gathered_seconds=0.5)
+
+
+class Clock:
+    """A monotonic clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@dataclass
+class Partition:
+    """As much of aiokafka's state of a partition as a request looks at."""
+
+    position: int = 0
+    has_valid_position: bool = True
+    paused: bool = False
+    resume_fut: object = None
+
+
+class Assigned:
+    """Partitions of one broker, one of each topic."""
+
+    def __init__(self, *topics: str) -> None:
+        self.tps = [TP(topic, 0) for topic in topics]
+        self.of = {tp: Partition() for tp in self.tps}
+
+    def state_value(self, tp: TP) -> Partition:
+        return self.of[tp]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(fetching, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def fetcher(clock):
+    """One that has asked nobody yet."""
+    fetcher = Fetcher.__new__(Fetcher)
+    cluster = SimpleNamespace(leader_for_partition=lambda _: 1)
+    vars(fetcher).update(_client=SimpleNamespace(cluster=cluster), _records={}, _in_flight=set(), _preferred_read_replica={})
+    vars(fetcher).update(_fetch_min_bytes=1, _fetch_max_bytes=1, _max_partition_fetch_bytes=1, _isolation_level=0, _client_rack="")
+    vars(fetcher).update(_fetch_max_wait_ms=1, _fetcher_timeout=0.2, _found_at={}, _rate=0.0, _counted_at=clock.now)
+    return fetcher
+
+
+def asked(fetcher, assigned):
+    """Topics that are asked for, how long the broker may wait, and when to look again, in ms."""
+    requests, _, timeout, _, _ = fetcher._get_actions_per_node(assigned)
+    topics = {topic for _, request in requests for topic, _ in request.topics}
+    return topics, [request._max_wait_ms for _, request in requests], round(1000 * timeout)
+
+
+def test_an_idle_worker_asks_for_everything_and_lets_the_broker_wait_long(fetcher):
+    assert asked(fetcher, Assigned(URGENT, SLOW, SLOWER, CHANGELOG)) == ({URGENT, SLOW, SLOWER, CHANGELOG}, [FETCH_ALL_WAIT_MS], 200)
+
+
+def test_the_broker_waits_no_longer_than_a_moment_where_a_partition_is_left_out(fetcher):
+    assigned = Assigned(URGENT, SLOW)
+    assigned.of[TP(SLOW, 0)].paused = True
+    assert asked(fetcher, assigned)[:2] == ({URGENT}, [FETCH_WAIT_MS])
+
+
+def test_a_topic_that_gave_records_is_asked_for_again_when_the_time_it_is_gathered_for_is_over_and_others_at_once(fetcher, clock):
+    assigned = Assigned(URGENT, SLOW, SLOWER, CHANGELOG)
+    fetcher.found({TP(SLOW, 0): 1, TP(SLOWER, 0): 1})
+    assert asked(fetcher, assigned) == ({URGENT, CHANGELOG}, [50], 50)
+    clock.now += 0.02
+    assert asked(fetcher, assigned) == ({URGENT, CHANGELOG}, [31], 30)
+    clock.now += 0.04
+    assert asked(fetcher, assigned)[:2] == ({URGENT, SLOW, CHANGELOG}, [FETCH_WAIT_MS])
+    clock.now += 0.45
+    assert asked(fetcher, assigned)[:2] == ({URGENT, SLOW, SLOWER, CHANGELOG}, [FETCH_ALL_WAIT_MS])
+
+
+def test_a_worker_with_nothing_urgent_asks_for_nothing_while_it_gathers(fetcher):
+    fetcher.found({TP(SLOW, 0): 1})
+    assert asked(fetcher, Assigned(SLOW)) == (set(), [], 50)
+
+
+@pytest.mark.parametrize(("rate", "gathers"), [(0.9, True), (1.1, False)])
+def test_what_comes_in_numbers_is_not_gathered(fetcher, clock, rate, gathers):
+    per_second = rate * GATHERED_RATE * 0.05
+    for _ in range(500):
+        clock.now += 0.02
+        fetcher.found({TP(SLOW, 0): per_second * 0.02, TP(URGENT, 0): 10_000})
+    assert (asked(fetcher, Assigned(SLOW))[0] == set()) is gathers
+
+
+async def test_changelogs_are_taken_in_every_poll_however_much_comes_in_batches(monkeypatch):
+    standby, ours = TP(CHANGELOG, 0), TP(URGENT, 0)
+    waiting = OrderedDict({ours: Fetched(TOGETHER_BYTES), standby: None})
+    took = []
+
+    async def fetched_records(tps, timeout, max_records):  # noqa: ASYNC109  # aiokafka's signature
+        took.append(tps)
+        return {tp: [Batch(*tp, offsets=[1])] if tp is ours else ["a record"] for tp in tps}
+
+    subscriptions = SimpleNamespace(fetch_context=nullcontext)
+    of_consumer = SimpleNamespace(
+        _records=waiting,
+        _closed=False,
+        _subscriptions=subscriptions,
+        fetched_records=fetched_records,
+        found=lambda _: None,
+        is_quiet=lambda: False,
+    )
+    thread = ConsumerThread.__new__(ConsumerThread)
+    thread.consumer = SimpleNamespace(flow_active=True)
+    found = await thread._fetch_records(SimpleNamespace(_fetcher=of_consumer, _closed=False), {standby, ours}, 1.0, 100)
+    assert took == [{ours}, {standby}]
+    assert found.keys() == {ours, standby}
+
+
+async def test_what_little_comes_waits_a_moment_for_what_comes_with_it():
+    first, second = TP(URGENT, 0), TP(URGENT, 1)
+    waiting = OrderedDict()
+    took = []
+
+    async def fetched_records(tps, timeout, max_records):  # noqa: ASYNC109  # aiokafka's signature
+        took.append(tps)
+        if timeout:
+            waiting[second] = Fetched(1)  # what one pass sent, by another partition
+            return {first: [Batch(*first, offsets=[1])]}
+        return {tp: [Batch(*tp, offsets=[1])] for tp in tps}
+
+    subscriptions = SimpleNamespace(fetch_context=nullcontext)
+    of_consumer = SimpleNamespace(
+        _records=waiting, _closed=False, _subscriptions=subscriptions, fetched_records=fetched_records, found=lambda _: None
+    )
+    of_consumer.is_quiet = lambda: True
+    thread = ConsumerThread.__new__(ConsumerThread)
+    thread.consumer = SimpleNamespace(flow_active=True)
+    found = await thread._fetch_records(SimpleNamespace(_fetcher=of_consumer, _closed=False), {first, second}, 1.0, 100)
+    assert found.keys() == {first, second}

@@ -17,6 +17,7 @@ from deploy.simulate.city.run import Storms, run
 from deploy.simulate.city.signals import Signals
 from deploy.simulate.city.truth import Truth
 from deploy.simulate.run import Plan
+from streams.base.variables import SIMULATE_TOKEN
 from streams.clock import now_ms
 from streams.settings import settings
 
@@ -41,9 +42,7 @@ def city(
     ] = "city",
     token: Annotated[
         str,
-        typer.Option(
-            envvar="HEADRACE_SIMULATE_TOKEN", help="What devices prove themselves by, but over MQTT; `headrace device token` makes one."
-        ),
+        typer.Option(envvar=SIMULATE_TOKEN, help="What devices prove themselves by, but over MQTT; `headrace device token` makes one."),
     ] = "",
     connections: Annotated[int, typer.Option(min=1, help="Over MQTT: so many connections, which the devices share.")] = 20,
     truth: Annotated[

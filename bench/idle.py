@@ -1,0 +1,124 @@
+"""`python -m bench.idle`: processor time and memory of each worker of the whole line while little or nothing comes.
+
+Factories and a city send so many messages a second each over MQTT; the gateway takes both, the warehouse stores both and what is made of
+them. Measured from outside once the windows of the start are over, on a machine that does other things, too.
+"""
+
+import shutil
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+from rich.console import Console
+
+from bench import report
+from bench.jobs import BENCH
+from bench.markdown import table
+from bench.measure import STALL_SECONDS, BenchError, Lag, check_alive, running, usage
+from bench.stack import local_stack
+from deploy.demo.workers import CITY_SECONDS, PORTS, Worker
+from deploy.embedded.processes import marks
+from schemas.catalog import MESSAGES, READINGS
+from streams.settings import Settings
+
+WORK: Final = BENCH / "work"
+RATES: Final = (0, 50, 500)
+"""Messages a second from the factories, and as many from the city."""
+SECONDS: Final = 60.0
+SETTLE_SECONDS: Final = 10.0
+"""First windows, caches."""
+SENSORS: Final = 6
+"""Of a factory's machine, each with a reading a second."""
+console = Console(stderr=True)
+
+
+def measure(settings: Settings, seconds: float) -> list[dict[str, Any]]:
+    """A row for each worker and rate: `cpu` in per cent of a core, `rss_mb` in MiB."""
+    rows = []
+    with ExitStack() as held:
+        workers = {name: Worker(settings, name) for name in PORTS}
+        for worker in workers.values():
+            held.callback(worker.stop)
+            worker.start()
+        for worker in workers.values():
+            worker.wait()
+        for rate in RATES:
+            with _load(settings, rate), console.status(f"{rate} messages a second"):
+                _await_flow(settings, rate)
+                time.sleep(SETTLE_SECONDS)
+                sent = _ends(settings)
+                before = {name: usage(worker.process)[0] for name, worker in workers.items() if worker.process}
+                time.sleep(seconds)
+                console.print(f"{rate} asked for, {(_ends(settings) - sent) / seconds:.0f} a second came of both")
+                for name, worker in workers.items():
+                    if worker.process:
+                        check_alive(worker.process, worker.log)
+                        cpu, rss = usage(worker.process)
+                        row = {"worker": name, "rate": rate, "cpu": 100 * (cpu - before[name]) / seconds, "rss_mb": rss / 2**20}
+                        rows.append(row)
+                        console.print(f"{name:10} {rate:4} messages/s {row['cpu']:6.1f} % of a core {row['rss_mb']:6.0f} MiB")
+    return rows
+
+
+def _ends(settings: Settings) -> int:
+    """Readings of the factories and messages of the city that are in Kafka."""
+    total = 0
+    for contract in (READINGS, *MESSAGES):
+        with closing(Lag(settings.kafka, "bench-idle", contract.topic)) as lag:
+            total += lag.end()
+    return total
+
+
+def _await_flow(settings: Settings, rate: int) -> None:
+    """Return when a second's worth has come. Raises BenchError where it does not."""
+    first, deadline = _ends(settings), time.monotonic() + STALL_SECONDS
+    while rate and _ends(settings) < first + 2 * rate:
+        if time.monotonic() > deadline:
+            raise BenchError(f"less than a second's worth of messages came in {STALL_SECONDS:.0f} s")
+        time.sleep(1)
+
+
+@contextmanager
+def _load(settings: Settings, rate: int) -> Iterator[None]:
+    """Factories and a city that send until the block ends."""
+    if not rate:
+        yield
+        return
+    headrace = str(Path(sys.executable).with_name("headrace"))
+    factory = [headrace, "simulate", "factory", "--devices", str(-(-rate // SENSORS)), "--rate", str(rate)]
+    city = [headrace, "simulate", "city", "--devices", str(int(rate * CITY_SECONDS)), "--rate", str(rate), "--protocols", "mqtt"]
+    with ExitStack() as held:
+        for name, command in (("factory", factory), ("city", city)):
+            env = settings.environment(**marks(settings.data, f"bench-{name}"))
+            held.enter_context(running(command, env=env, cwd=BENCH.parent, log=WORK / "logs" / f"simulate-{name}.log"))
+        yield
+
+
+def summary(rows: list[dict[str, Any]]) -> str:
+    """One line: each worker's share of a core at each rate, and the line's."""
+    frame = pl.DataFrame(rows)
+    totals = frame.group_by("rate", maintain_order=True).agg(pl.col("cpu").sum(), pl.col("rss_mb").sum())
+    parts = [f"{row['worker']}_{row['rate']}={row['cpu']:.1f}" for row in rows]
+    return " ".join([*parts, *(f"line_{rate}={cpu:.1f}" for rate, cpu, _ in totals.rows())])
+
+
+def main() -> None:
+    """Run, keep the figures, print them as a table and as one line."""
+    parser = ArgumentParser(prog="python -m bench.idle", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long each rate is measured")
+    seconds = parser.parse_args().seconds
+    shutil.rmtree(WORK / "idle", ignore_errors=True)
+    with local_stack(WORK / "idle", "kafka", "registry", "mqtt") as stack:
+        rows = measure(stack.settings, seconds)
+    report.keep("idle", {"seconds": seconds, "rows": rows})
+    print(table(pl.DataFrame(rows)))
+    print(summary(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What everything else in this package may import: what settings look like."""
