@@ -36,7 +36,8 @@ GATEWAY: Final = (
         "counter",
         ("tenant", "outcome"),
         "Messages of devices since the start: accepted = delivered + headrace_spooled_messages + rejected + duplicate + coalesced, at "
-        "every instant. Coalesced are signs of life, noted and not kept. Those that were full the device was told to send again.",
+        "every instant. Coalesced are signs of life and hosts' commands, not kept. Those that were full the device was told to send again. "
+        "A message of several records is counted for each, all but once as further, too.",
         "Full: the tenant's share of the disk is. Rejected: see the dead letters. Duplicate: the devices' links are weak.",
     ),
     Metric(

@@ -10,6 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 from typing import Final
 
@@ -45,7 +46,8 @@ REFUSED_SECONDS: Final = 60.0
 class Keeping(Service):
     """Knows what of each tenant's messages is where: the ledger.
 
-    accepted = delivered + spooled + rejected + duplicate + coalesced, at every instant; what is `full` is not accepted.
+    accepted = delivered + spooled + rejected + duplicate + coalesced, at every instant; what is `full` is not accepted. A message of
+    several records is counted once for each, all but once as `further`, too: accepted - further are the messages.
     """
 
     def __init__(self, app: App, spool: Path, forget: Callable[[str | None], None]) -> None:
@@ -165,11 +167,18 @@ class Keeping(Service):
         else:
             for tenant, count in Counter(record.tenant for record in round_.records).items():
                 self.counts[tenant]["accepted"] += count
+            self._count_further(round_, round_.records, round_.rows)
             await self._delivered(round_.records, consignment)
             for record, row in zip(round_.records, round_.rows, strict=True) if consignment.refused else ():
                 if record.value in consignment.refused:
                     round_.verdicts[row] = Verdict.REJECTED
         self._unconfirmed -= 1
+
+    def _count_further(self, round_: Round, records: Sequence[Outgoing], rows: Sequence[int]) -> None:
+        """Note how many accepted records are not the first of their message, so that messages can be told from records."""
+        whose = [(record.tenant, row) for record, row in zip(records, rows, strict=True) if record.tenant]
+        for position in round_.further([row for _, row in whose]):
+            self.counts[whose[position][0]]["further"] += 1
 
     async def _keep(self, round_: Round, consignment: Consignment | None = None) -> None:
         """Spool a round's records, as many as there is room for; what is sent in `consignment` leaves the spool when Kafka has it."""
@@ -185,10 +194,10 @@ class Keeping(Service):
         for record, row, fit in zip(round_.records, round_.rows, fits, strict=True):
             if not fit:
                 continue
-            # a message may be several records, and some of it a dead letter
             self.counts[record.tenant]["accepted"] += 1
             if round_.verdicts[row] is Verdict.DELIVERED:
                 round_.verdicts[row] = Verdict.SPOOLED
+        self._count_further(round_, kept, [*compress(round_.rows, fits)])
         self._refuse(round_, [not fit for fit in fits])
         if consignment is not None:
             leaving = self.add_future(self._leave(ids, kept, consignment))

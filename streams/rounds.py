@@ -1,6 +1,6 @@
 """Messages that the gate takes together: the records made of them, and what becomes of each message."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress, count
 
@@ -40,6 +40,17 @@ class Round:
     """Messages of a lower quality of service than their mapping asks for."""
     consignment: Consignment | None = None
     sent_at: float = 0.0
+    counted: set[int] | None = None
+    """Messages of which something is in the ledger; None: each of them is one record at most, and nothing beside it."""
+
+    def further(self, rows: Sequence[int]) -> Iterator[int]:
+        """Positions of those rows of whose message something was counted before; from then on it was of all."""
+        if self.counted is None:
+            return
+        for position, row in enumerate(rows):
+            if row in self.counted:
+                yield position
+            self.counted.add(row)
 
     def keep(self, those: Sequence[bool]) -> None:
         """Leave the other records out."""
@@ -51,8 +62,8 @@ class Round:
         """Make a record for each: what it is of is safe only with it."""
         columns = [birth_row(birth, node, now_ms) for _, birth in births]
         bodies = encode(SPARKPLUG_BIRTHS.codec, schema_id, pl.DataFrame(columns, schema=SPARKPLUG_BIRTHS.codec.columns))
-        for (row, birth), told, value in zip(births, columns, bodies, strict=True):
-            self.records.append(Outgoing(named(SPARKPLUG_BIRTHS.topic), told["birth_key"].encode(), value, [], birth.tenant, urgent=True))
+        for (row, _), told, value in zip(births, columns, bodies, strict=True):
+            self.records.append(Outgoing(named(SPARKPLUG_BIRTHS.topic), told["birth_key"].encode(), value, [], "", urgent=True))
             self.rows.append(row)
             self.marks.append(None)
 
@@ -92,6 +103,8 @@ def assemble(deliveries: Sequence[Delivery], place: Place, duplicates: Duplicate
     for row in enveloped.coalesced:
         made.verdicts[row] = Verdict.COALESCED
         made.apart.append(row)
+    if len({*enveloped.rows, *(reject.row for reject in enveloped.rejects)}) < len(enveloped.rows) + len(enveloped.rejects):
+        made.counted = set()
     if enveloped.births:
         made.keep_births(enveloped.births, place.node, schema_ids[SPARKPLUG_BIRTHS.topic], now_ms)
     if enveloped.rejects:

@@ -20,5 +20,7 @@ async def test_the_ledger_holds_where_a_message_is_several_records_and_some_of_i
     await keeping.spool.open()
     await keeping._keep(round_)
     assert {tenant: keeping.counts[tenant]["accepted"] for tenant in keeping.spool.rows} == dict(keeping.spool.rows) == {"city": 6, "": 1}
+    assert keeping.counts["city"]["further"] == 4
+    assert list(round_.further(round_.apart)) == [0]  # the dead letter, of a message whose records were counted
     assert round_.verdicts == [Verdict.REJECTED, Verdict.SPOOLED]
     await keeping.spool.close()
