@@ -5,7 +5,7 @@ messages ─▶ gathered by lane ─▶ envelop ─▶ duplicates ─▶ keeping
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,8 @@ from agents.gateway.envelopes import Delivery
 from agents.gateway.message import Message, Sender, Source, Verdict
 from agents.gateway.payloads import awaited
 from agents.gateway.place import ENVELOPE, Place
+from agents.gateway.waiting import behind
+from agents.rowfile import Unfit
 from schemas.catalog import CONTRACTS
 from streams.assembly import App
 from streams.clock import now_ms
@@ -48,6 +50,18 @@ class _Asked(NamedTuple):
     verdicts: asyncio.Future[list[Verdict]]
 
 
+class Part(NamedTuple):
+    """Messages that are settled together, apart from the others that came with them."""
+
+    rows: Sequence[int]
+    """Which of the messages."""
+    verdicts: asyncio.Future[list[Verdict]]
+    """Of each."""
+
+
+_Device = tuple[str, str]
+
+
 class Gate(Service):
     """Takes messages in. What it says of one is true when it says so: Kafka has it, or the disk, synced.
 
@@ -68,6 +82,9 @@ class Gate(Service):
         """By lane."""
         self._gathering: set[str] = set()
         """Lanes that were in a round just now, with many messages, or had better wait."""
+        self._waiting: dict[_Device, asyncio.Event] = {}
+        """Devices whose messages wait for a schema; the last of them sets it when it is no more behind."""
+        self._late: set[asyncio.Future[list[Verdict]]] = set()
         self._open: set[asyncio.Future[list[Verdict]]] = set()
         self._some = asyncio.Event()
         self._rounds: asyncio.Queue[tuple[Round, list[_Asked]]] = asyncio.Queue(ROUNDS)
@@ -76,25 +93,83 @@ class Gate(Service):
         app.metrics.sources.append(partial(of_gate, self))
 
     async def accept(self, source: Source, sender: Sender, messages: Sequence[Message], lane: str = "") -> list[Verdict]:
-        """Take messages in, in order; what has become of each, when that is settled. Waits for the registry where a schema is not known.
+        """Take messages in, in order; what has become of each, when all is settled. See `take`."""
+        verdicts: dict[int, Verdict] = {}
+        for part in self.take(source, sender, messages, lane):
+            verdicts |= zip(part.rows, await part.verdicts, strict=True)
+        return [verdicts[row] for row in range(len(messages))]
 
-        A `lane`, the sender's tenant unless it is said, holds up no other one.
+    def take(self, source: Source, sender: Sender, messages: Sequence[Message], lane: str = "") -> list[Part]:
+        """Take messages in, in order, in parts that are settled by themselves.
+
+        Where a schema is not known that a message names, it waits for the registry, and so does what its device sends behind it; nobody
+        else does. A `lane`, the sender's tenant unless it is said, holds up no other one.
         """
         at = now_ms()
         for witness in self.witnesses:
             witness(source, messages, at)
+        lane = lane or sender.tenant or self.place.tenant
+        held = self._behind(sender, messages)
+        if not held:
+            return [Part(range(len(messages)), self._ask(Delivery(messages, source, sender, at), lane))]
+        parts = [
+            Part(rows, self._when_known(device, Delivery([messages[row] for row in rows], source, sender, at), lane))
+            for device, rows in held.items()
+        ]
+        apart = {row for rows in held.values() for row in rows}
+        if free := [row for row in range(len(messages)) if row not in apart]:
+            parts.append(Part(free, self._ask(Delivery([messages[row] for row in free], source, sender, at), lane)))
+        return parts
+
+    def _behind(self, sender: Sender, messages: Sequence[Message]) -> Mapping[_Device, Sequence[int]]:
+        """Rows of messages that are to wait, by device."""
+        awaits = [self._awaited(message) is not None for message in messages]
+        if not (self._waiting or any(awaits)):
+            return {}
+        return behind([self._device(sender, message.topic) for message in messages], awaits, self._waiting)
+
+    def _awaited(self, message: Message) -> int | None:
         writers = self.app.writers
-        ids = (awaited(message, writers.known, writers.missing) for message in messages if message.content_type)
-        if unknown := {schema_id for schema_id in ids if schema_id is not None}:
-            await writers.fetch(unknown)
-        asked = _Asked(time.monotonic(), Delivery(messages, source, sender, at), asyncio.get_running_loop().create_future())
+        return awaited(message, writers.known, writers.missing) if message.content_type else None
+
+    def _device(self, sender: Sender, topic: str) -> _Device:
+        """Whose order is to be kept; where a topic is no device's, the topic's."""
+        try:
+            address = self.place.address(topic, sender.tenant)
+        except Unfit:
+            return "", topic
+        return address.tenant, address.target.device_id
+
+    def _when_known(self, device: _Device, delivery: Delivery, lane: str) -> asyncio.Future[list[Verdict]]:
+        before, gone = self._waiting.get(device), asyncio.Event()
+        self._waiting[device] = gone
+
+        async def settled() -> list[Verdict]:
+            try:
+                if before:
+                    await before.wait()
+                while unknown := {number for message in delivery.messages if (number := self._awaited(message)) is not None}:
+                    await self.app.writers.fetch(unknown)
+                verdicts = self._ask(delivery, lane)
+            finally:
+                gone.set()
+                if self._waiting[device] is gone:
+                    del self._waiting[device]
+            return await verdicts
+
+        late = asyncio.ensure_future(settled())
+        self._late.add(late)
+        late.add_done_callback(self._late.discard)
+        return late
+
+    def _ask(self, delivery: Delivery, lane: str) -> asyncio.Future[list[Verdict]]:
+        asked = _Asked(time.monotonic(), delivery, asyncio.get_running_loop().create_future())
         self._open.add(asked.verdicts)
         asked.verdicts.add_done_callback(self._open.discard)
-        lane = lane or sender.tenant or self.place.tenant
         self._asked.setdefault(lane, []).append(asked)
         if lane not in self._gathering:
             self._some.set()
-        return await asked.verdicts
+        return asked.verdicts
 
     async def on_start(self) -> None:
         """Read by the schemas that the worker knows."""
@@ -102,6 +177,8 @@ class Gate(Service):
 
     async def on_stop(self) -> None:
         """Answer what is in hand; who gets no answer sends again."""
+        for late in self._late - self._open:
+            late.cancel()
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*self._open, return_exceptions=True), STOP_SECONDS)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Awaitable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -13,8 +13,10 @@ from agents.gateway.answers import answering, is_answer, map_answers
 from agents.gateway.commands import DEVICES, is_own, slow_down_payload, slow_down_topic
 from agents.gateway.letters import of_messages
 from agents.gateway.message import Sender, Source, Verdict
+from agents.gateway.payloads import awaited
 from agents.gateway.presence import Signal
 from agents.gateway.readings import DOMAIN, map_readings
+from agents.gateway.waiting import behind
 from agents.guard import guarded
 from schemas.catalog import COMMAND_EVENTS, DEAD_LETTERS, READINGS
 from schemas.rejects import Reject
@@ -42,8 +44,9 @@ class Ingest(Service):
 
     Those of factories go to `factory.readings`, devices' answers to `command-events`, what is neither to `dead-letters`, one batch at a
     time: while Kafka takes one the next gathers, and when Kafka is away the broker keeps what the session's receive maximum does not let
-    through. Those of a schema that the registry has yet to tell wait apart. All other messages are `passed` to the gate. `received` =
-    `retained` + `cleared` + `produced` + `rejected` + all `answers` + `own` + `passed` + those of the batch in hand + those that wait.
+    through. Those of a schema that the registry has yet to tell wait apart, and so does what their device sends behind them. All other
+    messages are `passed` to the gate. `received` = `retained` + `cleared` + `produced` + `rejected` + all `answers` + `own` + `passed` +
+    those of the batch in hand + those that wait.
     """
 
     def __init__(self, app: App, session: Session, gate: Gate, publisher: Publisher) -> None:
@@ -66,11 +69,16 @@ class Ingest(Service):
         """Messages that went to the gate, which has a ledger of its own."""
         self._full: dict[str, list[Arrival]] = {}
         """Messages the gate was too full for, by tenant."""
-        self.waiting = 0
-        """Messages that wait for the registry to tell their schema."""
+        self._behind: dict[str, list[Arrival]] = {}
+        """Readings that wait for the registry to tell a schema, by device, and those behind them."""
         app.writes += [READINGS, COMMAND_EVENTS]
         app.services.append(self)
         app.metrics.sources.append(partial(of_ingest, self))
+
+    @property
+    def waiting(self) -> int:
+        """Messages that wait for the registry to tell a schema."""
+        return sum(map(len, self._behind.values()))
 
     async def on_start(self) -> None:
         """Connect."""
@@ -118,7 +126,7 @@ class Ingest(Service):
             if tenant in self._full:
                 self._full[tenant] += own
             else:
-                self.add_future(self._through_gate(tenant, own))
+                self._through_gate(tenant, own)
 
     def _by_tenant(self, arrivals: Sequence[Arrival]) -> Mapping[str, Sequence[Arrival]]:
         place = self.gate.place
@@ -129,13 +137,17 @@ class Ingest(Service):
             found[place.tenant_at(arrival.topic)].append(arrival)
         return found
 
-    async def _through_gate(self, tenant: str, arrivals: Sequence[Arrival]) -> None:
-        if refused := await self._refused(tenant, arrivals):
+    def _through_gate(self, tenant: str, arrivals: Sequence[Arrival]) -> None:
+        for rows, verdicts in self.gate.take(Source.MQTT, Sender(), arrivals, lane=tenant):
+            part = arrivals if len(rows) == len(arrivals) else [arrivals[row] for row in rows]
+            self.add_future(self._settle(tenant, part, verdicts))
+
+    async def _settle(self, tenant: str, arrivals: Sequence[Arrival], verdicts: Awaitable[Sequence[Verdict]]) -> None:
+        if refused := self._refused(arrivals, await verdicts):
             self._full[tenant] = [*self._full.get(tenant, ()), *refused]
 
-    async def _refused(self, tenant: str, arrivals: Sequence[Arrival]) -> list[Arrival]:
+    def _refused(self, arrivals: Sequence[Arrival], verdicts: Sequence[Verdict]) -> list[Arrival]:
         """Those the gate was too full for, but for QoS 0, which nobody waits for; the others are safe, and acknowledged."""
-        verdicts = await self.gate.accept(Source.MQTT, Sender(), arrivals, lane=tenant)
         full = [arrival for arrival, verdict in zip(arrivals, verdicts, strict=True) if verdict is Verdict.FULL]
         apart = set(full)
         self.session.acknowledge([arrival for arrival in arrivals if arrival not in apart] if full else arrivals)
@@ -158,7 +170,8 @@ class Ingest(Service):
     async def _again(self, tenant: str) -> None:
         while full := self._full.get(tenant):
             tried = len(full)
-            refused = await self._refused(tenant, self.session.pending(full))
+            pending = self.session.pending(full)
+            refused = self._refused(pending, await self.gate.accept(Source.MQTT, Sender(), pending, lane=tenant))
             self._full[tenant] = refused + self._full[tenant][tried:]
             if refused:
                 self.log.warning("gate_full tenant=%s messages=%d", tenant, len(refused))
@@ -170,10 +183,6 @@ class Ingest(Service):
         readings = [arrival for arrival in arrivals if not (is_answer(arrival.topic) or is_own(arrival.topic))]
         own = len(arrivals) - len(answers) - len(readings)
         async with self._in_hand:
-            known, missing = self.app.writers.known, self.app.writers.missing
-            mapped, found = guarded(len(readings), lambda rows: map_readings([readings[row] for row in rows], known, missing))
-            await self._dead_letter(readings, found.rejects)
-            readings = [readings[row] for row in found.kept]
             of_city = {device for arrival in answers if (device := answering(arrival.topic))}
             tenants = {device: self.gate.place.tenant_of(device) for device in of_city}
             (audit, wrong), lost = guarded(
@@ -181,38 +190,72 @@ class Ingest(Service):
             )
             await self._dead_letter(answers, lost.rejects)
             answers = [answers[row] for row in lost.kept]
-            waiting = [readings[row] for row in mapped.waiting]
-            await self.app.send_frame(READINGS, mapped.frame)
             await self.app.send_frame(COMMAND_EVENTS, audit)
-            await self._dead_letter(readings, mapped.rejects)
             await self._dead_letter(answers, wrong)
-            await self.app.bulk.flush()
-            self.produced += mapped.frame.height
+            free = self._hold_back(readings)
+            await self._produce(free)
             self.answers.update(audit["status"])
-            self.rejected += sum(map(len, (found.rejects, mapped.rejects, lost.rejects, wrong)))
+            self.rejected += len(lost.rejects) + len(wrong)
             self.own += own
-            apart = set(waiting)
-            self.session.acknowledge([arrival for arrival in arrivals if arrival not in apart])
-        if waiting:
-            self.add_future(self._take_later(waiting, mapped.unknown))
+            apart = set() if len(free) == len(readings) else {*map(id, readings)} - {*map(id, free)}
+            self.session.acknowledge([arrival for arrival in arrivals if id(arrival) not in apart])
 
-    async def _take_later(self, waiting: Sequence[Arrival], unknown: Set[int]) -> None:
-        """Take messages when their schemas are known, however long the registry is away; others go on meanwhile."""
-        self.log.info("schemas_awaited messages=%d ids=%s", len(waiting), sorted(unknown)[:5])
-        self.waiting += len(waiting)
-        try:
-            await self.app.writers.fetch(unknown)
-        finally:
-            self.waiting -= len(waiting)
-        pending = self.session.pending(waiting)
-        self.received -= len(waiting) - len(pending)
-        if pending:
-            await self._take(pending)
+    def _hold_back(self, readings: Sequence[Arrival]) -> Sequence[Arrival]:
+        """Have readings wait whose schema is not known, and what their devices send behind them; the others."""
+        awaits = [self._awaited(reading) is not None for reading in readings]
+        if not (self._behind or any(awaits)):
+            return readings
+        held = behind([_device(reading.topic) for reading in readings], awaits, self._behind)
+        for device, rows in held.items():
+            if device not in self._behind:
+                self._behind[device] = []
+                self.add_future(self._take_later(device))
+            self._behind[device] += [readings[row] for row in rows]
+        apart = {row for rows in held.values() for row in rows}
+        return [reading for row, reading in enumerate(readings) if row not in apart]
+
+    def _awaited(self, reading: Arrival) -> int | None:
+        writers = self.app.writers
+        return awaited(reading, writers.known, writers.missing) if reading.content_type else None
+
+    async def _produce(self, readings: Sequence[Arrival]) -> None:
+        """Have Kafka take readings, or the dead letters they are."""
+        known, missing = self.app.writers.known, self.app.writers.missing
+        mapped, found = guarded(len(readings), lambda rows: map_readings([readings[row] for row in rows], known, missing))
+        await self.app.send_frame(READINGS, mapped.frame)
+        await self._dead_letter(readings, found.rejects)
+        await self._dead_letter([readings[row] for row in found.kept], mapped.rejects)
+        await self.app.bulk.flush()
+        self.produced += mapped.frame.height
+        self.rejected += len(found.rejects) + len(mapped.rejects)
+
+    async def _take_later(self, device: str) -> None:
+        """Take a device's messages when their schemas are known, however long the registry is away; others go on meanwhile."""
+        self.log.info("schemas_awaited device=%r", device)
+        while late := [*self._behind[device]]:
+            if unknown := {number for reading in late if (number := self._awaited(reading)) is not None}:
+                await self.app.writers.fetch(unknown)
+                continue
+            async with self._in_hand:
+                if any(self._awaited(reading) is not None for reading in late):  # forgotten meanwhile
+                    continue
+                pending = self.session.pending(late)
+                await self._produce(pending)
+                self.session.acknowledge(pending)
+                self.received -= len(late) - len(pending)
+                del self._behind[device][: len(late)]
+        del self._behind[device]
 
     async def _dead_letter(self, arrivals: Sequence[Arrival], rejects: Sequence[Reject]) -> None:
         if rejects:
             letters = of_messages(arrivals, rejects, now_ms())
             await self.app.send_frame(DEAD_LETTERS, letters, [None] * letters.height)
+
+
+def _device(topic: str) -> str:
+    """Whose reading it is, by its topic; where that is no machine's, the topic itself."""
+    levels = topic.split("/")
+    return levels[2] if len(levels) > 2 else topic
 
 
 def _is_ours(topic: str) -> bool:

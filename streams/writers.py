@@ -28,6 +28,8 @@ class Writers:
         self._registry = registry
         self._gate = asyncio.Semaphore(CONCURRENCY)
         self._missing: set[int] = set()
+        self._asked: dict[int, asyncio.Future[None]] = {}
+        """Questions that have no answer yet, by id: however many wait for one, it is asked for once."""
 
     @property
     def known(self) -> Mapping[int, Codec]:
@@ -47,7 +49,11 @@ class Writers:
 
     async def fetch(self, ids: Set[int]) -> None:
         """Make each id known or missing; waits for as long as the registry is away."""
-        await asyncio.gather(*(self._fetch(schema_id) for schema_id in ids))
+        for schema_id in ids:
+            if schema_id not in self._asked:
+                self._asked[schema_id] = asyncio.ensure_future(self._fetch(schema_id))
+        # who waits no more is no reason to stop asking for others
+        await asyncio.gather(*(asyncio.shield(self._asked[schema_id]) for schema_id in ids))
         # Counted from here: what is asked for first must not be forgotten before the last answer.
         asyncio.get_running_loop().call_later(MISSING_SECONDS, self._missing.difference_update, ids)
 
@@ -57,13 +63,22 @@ class Writers:
             wait=wait_exponential_jitter(initial=0.2, max=5),
             before_sleep=before_sleep_log(logger, logging.WARNING),
         )
+        try:
+            if await retrying(self._ask, schema_id) is None:
+                self._missing.add(schema_id)
+        finally:
+            del self._asked[schema_id]
+
+    async def _ask(self, schema_id: int) -> Codec | None:
+        """One question. Between two of them others have their turn: an id that gets no answer is no reason not to ask for the rest."""
         await self._gate.acquire()
         try:
-            if await retrying(self._registry.writer, schema_id) is None:
-                self._missing.add(schema_id)
+            return await self._registry.writer(schema_id)
         finally:
             asyncio.get_running_loop().call_later(REST_SECONDS, self._gate.release)
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Ask no more, and close the connections."""
+        for question in self._asked.values():
+            question.cancel()
         await self._registry.close()

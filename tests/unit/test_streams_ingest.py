@@ -1,10 +1,15 @@
+import asyncio
 from types import SimpleNamespace
 
+import orjson
+import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.gateway.mapping import DEFAULT, Routes, Row
 from agents.gateway.place import Place
+from schemas.catalog import READINGS
+from schemas.wire import encode
 from streams.bulk_mqtt import Arrival
 from streams.ingest import Ingest
 
@@ -42,12 +47,15 @@ class Session:
     def __init__(self):
         self.acknowledged = []
 
+    def pending(self, arrivals):
+        return [*arrivals]
+
     def acknowledge(self, arrivals):
         self.acknowledged += arrivals
 
 
-def ingest():
-    app = SimpleNamespace(writes=[], services=[], metrics=SimpleNamespace(sources=[]))
+def ingest(**more):
+    app = SimpleNamespace(writes=[], services=[], metrics=SimpleNamespace(sources=[]), **more)
     place = Place("gw", "run", "default")
     place.adopt(Routes([*DEFAULT, Row(pattern="pulse/+", topic="device-presence", data_type="heartbeat")]))
     return Ingest(app, Session(), SimpleNamespace(place=place), None)
@@ -68,3 +76,41 @@ def test_a_clear_is_no_name_of_a_topic_either():
     made = ingest()
     made._fresh([Arrival(1, 1, 1, f"unmapped/d_{number}/x", b"", b"") for number in range(100)])
     assert (made.cleared, made.gate.place.routes._filled) == (100, {})
+
+
+async def test_readings_of_a_schema_that_is_not_known_hold_up_their_device_and_no_other():
+    told, sent = asyncio.Event(), []
+
+    async def fetch(ids):
+        await told.wait()
+        writers.known[7] = READINGS.codec
+
+    async def send_frame(contract, frame, keys=None):
+        if contract is READINGS:
+            sent.extend((each["device_id"], each["value"]) for each in frame.iter_rows(named=True))
+
+    async def flush():
+        await asyncio.sleep(0)
+
+    writers = SimpleNamespace(known={}, missing=set(), fetch=fetch)
+    made = ingest(writers=writers, send_frame=send_frame, bulk=SimpleNamespace(flush=flush))
+
+    def reading(device, number, schema_id=None):
+        row = {"device_id": device, "sensor_type": "t", "timestamp": 1, "location": "", "metadata": {}, "plant": "p", "value": number}
+        if schema_id is None:
+            return arrival(device, orjson.dumps({"value": number, "timestamp": 1}), b"")
+        (payload,) = encode(READINGS.codec, schema_id, pl.DataFrame([row], READINGS.codec.columns))
+        return arrival(device, payload, b"\x03\x00\x10application/avro")
+
+    def arrival(device, payload, properties):
+        return Arrival(1, 1, 1, f"factory/p/{device}/t", payload, properties)
+
+    await made._take([reading("a", 0), reading("a", 1, 7), reading("b", 0), reading("a", 2), reading("b", 1)])
+    await made._take([reading("a", 3), reading("b", 2)])
+    assert sent == [("a", 0), ("b", 0), ("b", 1), ("b", 2)]
+    assert (made.waiting, len(made.session.acknowledged), made.produced) == (3, 4, 4)
+    told.set()
+    while made.waiting:  # noqa: ASYNC110, there is nothing to wait for
+        await asyncio.sleep(0)
+    assert [number for device, number in sent if device == "a"] == [0, 1, 2, 3]
+    assert (len(made.session.acknowledged), made.produced, made._behind) == (7, 7, {})
