@@ -1,4 +1,4 @@
-"""`make demo-soak N=10`: the demo as a newcomer runs it, again and again, some of it beside programs that take the whole machine.
+"""`make demo-soak N=10`: the demo as a newcomer runs it, again and again, at times beside programs that take all cores.
 
 A fresh clone of what is committed, a home folder of its own (nothing cached), `make demo FOR=60`. Every second run goes on with the data of
 the one before. One line a run and a summary; exits 0 only if every run did. Needs git, make and Python, nothing installed.

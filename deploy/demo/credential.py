@@ -26,7 +26,7 @@ AWAY: Final = (KafkaException, RegistryDown, DeliveryFailed)
 
 @contextmanager
 def credential(ours: Settings, report: Callable[[str], None]) -> Iterator[str]:
-    """Inside, a token that lets all simulated devices in; empty where nobody needs one: the first would lock all others out."""
+    """Inside, a token for all simulated devices; empty where nobody needs one: the first would lock all others out."""
     if ours.tenant not in set(answered(lambda: operators.latest(CREDENTIALS), AWAY, report)["tenant"]):
         yield ""
         return

@@ -67,7 +67,7 @@ class Feed:
         return self.changes[domain, "RAISED"] + self.changes[domain, "REOPENED"]
 
     def delays(self) -> dict[Kind, tuple[int, float, float]]:
-        """Of each kind that came: how many changes, and p50 and p99 of the time from the measurement to the alert in Kafka, ms."""
+        """Of each kind that came: changes, and p50 and p99 of the time from the measurement to the alert in Kafka, ms."""
         came = {kind: np.array(found) for kind, found in self._delays_ms.items() if found}
         return {kind: (len(found), float(np.percentile(found, 50)), float(np.percentile(found, 99))) for kind, found in came.items()}
 

@@ -25,7 +25,7 @@ from streams.clock import now_ms
 REFRESH_SECONDS: Final = 1.0
 LINE_SECONDS: Final = 10.0
 MOST_SECONDS_MORE: Final = 180.0
-"""By the devices' clock, until windows have closed and alerts were raised: a window of a minute, the disorder it waits for, twice."""
+"""By the devices' clock, until windows have closed and alerts were raised: thrice a window of a minute."""
 STILL_SECONDS: Final = 180.0
 """Nothing moves for so long: what is not there then does not come."""
 

@@ -1,4 +1,4 @@
-"""The demo's screen: what flows, how fast, how far behind, and the newest alerts, in as many lines as the terminal has."""
+"""The demo's screen: what flows, how fast, how far behind, and the newest alerts, as far as the terminal has lines."""
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence

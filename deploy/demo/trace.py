@@ -21,14 +21,13 @@ NAMED: Final = 5
 CHUNK_SECONDS: Final = 10_000
 """Most points the warehouse answers at once, of a second each."""
 ROWS: Final = 10_000
-COLUMNS: Final = ("device", "sequence", "protocol", "what", "last_seen")
 NOT_SENT: Final = "its device: nobody acknowledged it"
 Answers = Callable[[str, dict[str, Any]], dict[str, Any]]
 """Asks the warehouse worker: a path, parameters."""
 
 
 def of_factory(sent: pl.DataFrame, since_ms: int, ask: Answers) -> pl.DataFrame:
-    """Good readings that are not stored, `COLUMNS` as text; `sent` as its simulator wrote it, Kafka looked at from `since_ms` on."""
+    """Good readings that are not stored, columns as text; `sent` as its simulator wrote it, Kafka from `since_ms` on."""
     keys = ["device_id", "sensor_type", "timestamp"]
     good = sent.filter(GOOD).unique(keys, maintain_order=True)
     in_kafka = _in_kafka(READINGS, since_ms, keys).unique(keys, keep="first")

@@ -10,7 +10,7 @@ from deploy.demo.figures import Figures
 from schemas.catalog import CITY_READINGS, CITY_WINDOWS, LIGHTS, READINGS, WINDOWS
 
 GOOD: Final = pl.col("fault").is_in(["sound", "disorder", "late"])
-"""Of the factory's readings: those that are to be stored, each once. What else was sent is a copy or of no use on purpose."""
+"""Of the factory's readings: those to be stored, each once. What else was sent is a copy, or of no use on purpose."""
 
 
 def unaccounted(before: Figures, after: Figures, sent: pl.DataFrame) -> Sequence[str]:
@@ -72,7 +72,7 @@ def unaccounted_in_city(before: Figures, after: Figures, sent: pl.DataFrame) -> 
 
 
 def unshown(before: Figures, after: Figures, raised: Mapping[str, int], by_protocol: Mapping[str, int]) -> Sequence[str]:
-    """What a whole demo shows and this one did not; `raised`: alerts by domain, `by_protocol`: the city's acknowledged messages."""
+    """What a whole demo shows and this did not; `raised`: alerts by domain, `by_protocol`: acknowledged by the city."""
     wrong = [f"the city sent nothing over {source}" for source in Source if not by_protocol.get(source)]
     for domain, source, windows in (("factory", READINGS, WINDOWS), ("city", CITY_READINGS, CITY_WINDOWS)):
         new = {topic: after.ends[topic] - before.ends[topic] for topic in (source.topic, windows.topic)}

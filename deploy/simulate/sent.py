@@ -22,7 +22,7 @@ class Sent:
         self._chunks.append(records.select("channel", "timestamp", fault))
 
     def frame(self, unacknowledged: Collection[int]) -> pl.DataFrame:
-        """`device_id`, `sensor_type`, `sequence`, `timestamp` (ms), `fault` and `acknowledged`, a row each; those named are not.
+        """`device_id`, `sensor_type`, `sequence`, `timestamp` (ms), `fault`, `acknowledged`, a row each; those named are not.
 
         The sequence counts a sensor's sound readings by their time; it is null for what the faults added.
         """
