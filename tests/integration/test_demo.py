@@ -91,10 +91,14 @@ def test_who_stops_it_before_anything_was_sent_is_told_so_and_not_that_something
 
 def test_a_demo_ends_with_the_reason_when_a_worker_dies(settings):
     process = demo(settings)
+    lines = []
     for line in process.stdout:
+        lines.append(line)
         if line.startswith("gateway: "):
             break
-    processes.find(settings.data)["factory"].kill()
+    running = processes.find(settings.data)
+    assert "factory" in running, "".join(lines)
+    running["factory"].kill()
     rest, _ = process.communicate(timeout=2 * PATIENCE)
     assert process.returncode == 1, rest
     assert "factory was killed" in rest
