@@ -7,6 +7,7 @@ the gateway says it delivered or rejected is in Kafka, once.
 import asyncio
 import random
 import re
+import signal
 import tempfile
 import time
 from contextlib import ExitStack, closing
@@ -197,6 +198,7 @@ def main(
     folder: Annotated[Path | None, typer.Option(help="Where the line's logs and data stay.")] = None,
 ) -> None:
     """Send hostile messages to a line of its own and judge what is left."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped
     seed = random.randrange(2**32) if seed is None else seed
     typer.echo(f"seed {seed}: make fuzz SEED={seed} repeats it")
     with tempfile.TemporaryDirectory(prefix="headrace-fuzz-") as fresh:
