@@ -19,7 +19,7 @@ from agents.gateway.message import Source, Verdict
 from streams.assembly import App
 from streams.certificates import Certificates
 from streams.coap_commands import Answers, Commands
-from streams.coap_requests import TOKEN, enter
+from streams.coap_requests import TOKEN, enter, refuse_what_is_no_text
 from streams.door import Door, Visitor
 from streams.gate import RETRY_SECONDS
 from streams.listening import STOP_SECONDS, Place, binding
@@ -49,6 +49,7 @@ class CoapListener(Service):
 
     async def on_start(self) -> None:
         """Listen: over UDP on the port and, with a certificate, over TLS on the next one."""
+        refuse_what_is_no_text()
         site = Site()
         site.add_resource(["messages"], self._messages)
         site.add_resource(["commands"], self._commands)

@@ -4,7 +4,8 @@ from typing import Final
 from urllib.parse import unquote
 
 from aiocoap import Message
-from aiocoap.error import TooManyRequests, Unauthorized
+from aiocoap.error import TooManyRequests, Unauthorized, UnparsableMessage
+from aiocoap.optiontypes import StringOption
 
 from streams.door import Door, Visitor
 from streams.logins import Claim, Refused
@@ -26,6 +27,19 @@ class TooManyTries(TooManyRequests):  # type: ignore[misc]
         message = super().to_message()
         message.opt.max_age = self._seconds
         return message
+
+
+def refuse_what_is_no_text() -> None:
+    """Have aiocoap pass over a message whose path or query is not UTF-8, as over any other that is none: its transport raises."""
+    decode = StringOption.decode
+
+    def strictly(option: StringOption, data: bytes) -> None:
+        try:
+            decode(option, data)
+        except UnicodeDecodeError as error:
+            raise UnparsableMessage(f"an option is not UTF-8: {error}") from error
+
+    StringOption.decode = strictly
 
 
 async def enter(door: Door, request: Message, *, local: bool) -> Visitor:

@@ -11,6 +11,7 @@ LOQUACIOUS: Final = (
     "aiokafka.conn",
     "aiokafka.consumer.fetcher",
     "aiokafka.consumer.group_coordinator",
+    "aiohttp.server",  # a traceback for each request that is none
     "coap-server",  # a line for each datagram that is none
 )
 

@@ -202,7 +202,7 @@ def _publish(client, fuzz):
     if sent.content_type:
         told.ContentType = sent.content_type
     if sent.headers:
-        told.UserProperty = list(itertools.chain.from_iterable([pair] * fuzz.chance.choice((1, 2, 300)) for pair in sent.headers.items()))
+        told.UserProperty = list(itertools.chain.from_iterable([pair] * fuzz.chance.choice((1, 2, 30)) for pair in sent.headers.items()))
     return client.publish(sent.topic, sent.payload, qos=fuzz.chance.choice((1, 1, 2)), properties=told)
 
 
