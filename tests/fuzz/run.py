@@ -110,23 +110,20 @@ async def _send(settings, messages, seconds, seed, workers, say):
     return tallies
 
 
-def _metrics(worker, name):
-    """Samples by their labels' values, joined."""
+def _metric(worker, name, label=None):
+    """Samples of a metric, added up by a label's values, or all."""
     found = {}
     for line in http.get(worker.url("/metrics"), timeout=60).text.splitlines():
         if line.startswith(name + "{"):
-            labels, _, value = line.removeprefix(name).rpartition(" ")
-            found[",".join(re.findall(r'"((?:[^"\\]|\\.)*)"', labels))] = float(value)
+            labels = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', line))
+            found[labels.get(label)] = found.get(labels.get(label), 0) + int(float(line.rpartition(" ")[2]))
     return found
 
 
 def _ledger(worker):
-    ledger = {}
-    for labels, value in _metrics(worker, "headrace_device_messages_total").items():
-        outcome = labels.rpartition(",")[2]
-        ledger[outcome] = ledger.get(outcome, 0) + int(value)
-    ledger["spooled"] = int(sum(_metrics(worker, "headrace_spooled_messages").values()))
-    return ledger, {outcome: int(value) for outcome, value in _metrics(worker, "headrace_gateway_messages_total").items()}
+    ledger = _metric(worker, "headrace_device_messages_total", "outcome")
+    ledger["spooled"] = _metric(worker, "headrace_spooled_messages").get(None, 0)
+    return ledger, _metric(worker, "headrace_gateway_messages_total", "outcome")
 
 
 def _drain(settings, workers, tallies, topics, factory, outcome):
