@@ -3,6 +3,10 @@
 import logging
 from typing import Final
 
+from aiohttp.http_exceptions import HttpProcessingError
+
+from schemas.quoting import quoted
+
 # aiokafka asks again a dozen times a second, and says so each time.
 SECONDS: Final = 10.0
 LOQUACIOUS: Final = (
@@ -32,8 +36,20 @@ class Seldom(logging.Filter):
         return True
 
 
+class OneLine(logging.Filter):
+    """Tells of a request that is none in one line: it is its sender's fault, and where aiohttp found out helps nobody."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Always, without the traceback."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.msg, record.args, record.exc_info = "http_refused status=%d reason=%s", (error.code, quoted(error.message)), None
+        return True
+
+
 def quieten() -> None:
     """Thin out what is repeated while Kafka is away or somebody sends noise; no line for each request to the registry or over CoAP."""
+    logging.getLogger("aiohttp.server").addFilter(OneLine())
     for name in LOQUACIOUS:
         logging.getLogger(name).addFilter(Seldom())
     for name in ("httpx", "coap-server"):
