@@ -2,7 +2,7 @@
 
 round ─┬▶ Kafka ──────── confirmed ─▶ DELIVERED
        ├▶ overdue: a copy to the spool ─▶ SPOOLED, and out of it when Kafka confirms
-       └▶ Kafka is away, or something of the tenant lies in the spool: the spool ─▶ SPOOLED ─▶ drained in order ─▶ Kafka
+       └▶ Kafka or the topic is away, or something of the tenant lies in the spool: the spool ─▶ SPOOLED ─▶ drained in order ─▶ Kafka
 """
 
 import asyncio
@@ -39,6 +39,8 @@ BESIDE_SECONDS: Final = 1.0
 """How long after such a message."""
 FULL_SECONDS: Final = 4.0
 """How long nothing is taken of a tenant whose share of the disk is full."""
+MAKING_SECONDS: Final = 1.0
+"""How long a round waits for a new topic: Kafka makes one within some hundredths of a second."""
 REFUSED_SECONDS: Final = 60.0
 """How long messages for a topic that Kafka would not make are dead letters, before it is asked anew."""
 
@@ -63,6 +65,8 @@ class Keeping(Service):
         self._unconfirmed = 0
         """Rounds that were sent, and neither lie with Kafka nor in the spool yet."""
         self._topics = set(map(named, CONTRACTS))
+        self._unmade: set[str] = set()
+        """Topics that are not there yet."""
         self._refused: dict[str, KafkaError] = {}
         """Topics that Kafka would not make, and why."""
         self._ask_again_at = 0.0
@@ -76,7 +80,7 @@ class Keeping(Service):
     def drains(self, tenant: str) -> bool:
         """Whether what lies in the spool of a tenant is on its way to Kafka: what comes had better wait than make it longer."""
         answers = not self._overdue and time.monotonic() - self._drains_since < PATIENCE_SECONDS
-        return answers and self.spool.waiting[tenant] > 0
+        return answers and self.spool.ready(tenant, self._unmade) > 0
 
     @property
     def is_full(self) -> bool:
@@ -106,13 +110,17 @@ class Keeping(Service):
         """Give Kafka what lies in the spool, in order, when it has what was sent before."""
         while not self.should_stop:
             await self._backlogged.wait()
-            while self.spool.backlog and not self.should_stop:
+            self._backlogged.clear()
+            while self._ready() and not self.should_stop:
                 await asyncio.gather(*self._overdue)
                 beside = time.monotonic() < self._straight_at + BESIDE_SECONDS
-                ids, records = await self.spool.first(BESIDE_RECORDS if beside else DRAIN_RECORDS)
-                if not records or not await self._has_topics(records):  # the disk cannot be read, or Kafka is away
+                ids, records = await self.spool.first(BESIDE_RECORDS if beside else DRAIN_RECORDS, frozenset(self._unmade))
+                if not records:  # the disk cannot be read
                     self._drains_since = 0.0
                     await self.sleep(PATIENCE_SECONDS)
+                    continue
+                await self._know_topics(records)
+                if any(record.topic in self._unmade for record in records):
                     continue
                 self._drains_since = time.monotonic()
                 consignment = await self._send(records)
@@ -122,18 +130,18 @@ class Keeping(Service):
                 await self.spool.remove(ids, records)
                 if beside:
                     await self.sleep(BESIDE_PAUSE_SECONDS)
-            self._backlogged.clear()
 
     async def forward(self, round_: Round) -> None:
         """Send a round's records or, where Kafka is away, spool them; spool those of tenants whose earlier ones lie there."""
         self._hold_back(round_)
-        if self._overdue or not await self._has_topics(round_.records):
+        await self._know_topics(round_.records)
+        if self._overdue:
             while self._unconfirmed:  # what was sent before has to lie before it in the spool, too
                 await self.sleep(0.005)
             await self._keep(round_)
             self._backlogged.set()
             return
-        if self.spool.backlog and any(behind := [self.spool.waiting[record.tenant] > 0 for record in round_.records]):
+        if (self.spool.backlog or self._unmade) and any(behind := [self._is_behind(record) for record in round_.records]):
             part = replace(round_)
             part.keep(behind)
             await self._keep(part)
@@ -143,6 +151,10 @@ class Keeping(Service):
             round_.sent_at = self._straight_at = time.monotonic()
             round_.consignment = await self._send(round_.records)
             self._unconfirmed += 1
+
+    def _is_behind(self, record: Outgoing) -> bool:
+        """Whether earlier records of the tenant are to go before it, or its topic is not there."""
+        return record.topic in self._unmade or self.spool.ready(record.tenant, self._unmade) > 0
 
     def _hold_back(self, round_: Round) -> None:
         """What comes of a tenant that was just told to send again would overtake that: it is told the same."""
@@ -244,16 +256,28 @@ class Keeping(Service):
         await self.app.send_frame(DEAD_LETTERS, letters, letters["key"].to_list())
         await self.app.bulk.flush()
 
-    async def _has_topics(self, records: Sequence[Outgoing]) -> bool:
-        """Whether it is known of every topic if it is there; makes those that are not."""
+    async def _know_topics(self, records: Sequence[Outgoing]) -> None:
+        """Make topics that are not known to be there. One that cannot be made now is `_unmade`: its records wait, and no others do."""
         if self._refused and time.monotonic() > self._ask_again_at:
             self._refused.clear()
-        new = {record.topic for record in records} - self._topics - self._refused.keys()
-        if new:
-            there, refused = await asyncio.to_thread(create_missing, settings().kafka, new)
-            self._topics |= there
-            if refused:
-                self._refused |= refused
-                self._ask_again_at = time.monotonic() + REFUSED_SECONDS
-            new -= there | refused.keys()
-        return not new
+        if new := {record.topic for record in records} - self._topics - self._refused.keys() - self._unmade:
+            self._unmade |= new
+            await asyncio.wait({asyncio.ensure_future(self._make(new))}, timeout=MAKING_SECONDS)
+
+    @Service.timer(PATIENCE_SECONDS)
+    async def _make_again(self) -> None:
+        if self._unmade:
+            await self._make({*self._unmade})
+
+    async def _make(self, topics: set[str]) -> None:
+        there, refused = await asyncio.to_thread(create_missing, settings().kafka, topics)
+        self._topics |= there
+        if refused:
+            self._refused |= refused
+            self._ask_again_at = time.monotonic() + REFUSED_SECONDS
+        self._unmade -= there | refused.keys()
+        self._backlogged.set()
+
+    def _ready(self) -> bool:
+        """Whether something in the spool can go to Kafka."""
+        return any(self.spool.ready(tenant, self._unmade) > 0 for tenant in self.spool.waiting)

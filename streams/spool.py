@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
@@ -84,6 +84,8 @@ class Spool:
         """What those take, and those that are being written."""
         self.waiting: Counter[str] = Counter()
         """The rows among them that are to be given out."""
+        self.topics: Counter[tuple[str, str]] = Counter()
+        """Those again, by tenant and topic."""
         self._next = 0
         self._sent: set[int] = set()
         """Ids of rows that are on their way to Kafka."""
@@ -116,6 +118,10 @@ class Spool:
         """Rows to be given out."""
         return self.waiting.total()
 
+    def ready(self, tenant: str, without: Set[str]) -> int:
+        """A tenant's rows to be given out, but for those of some topics."""
+        return self.waiting[tenant] - sum(self.topics[tenant, topic] for topic in without)
+
     async def put(self, records: Sequence[Outgoing], *, sent: bool = False) -> range | None:
         """Write records, all or none; their ids when they are synced, None if the disk takes none now.
 
@@ -138,16 +144,17 @@ class Spool:
             self._sent.update(ids)
         else:
             self.waiting.update(rows)
+            self.topics.update((record.tenant, record.topic) for record in records)
         return ids
 
-    async def first(self, count: int) -> tuple[list[int], list[Outgoing]]:
-        """The records that are next, about so many: as many of one tenant as of another. With their ids.
+    async def first(self, count: int, without: Set[str] = frozenset()) -> tuple[list[int], list[Outgoing]]:
+        """The records that are next, about so many: as many of one tenant as of another, none of some topics. With their ids.
 
         Nothing where the disk cannot be read now.
         """
-        tenants = [tenant for tenant, rows in self.waiting.items() if rows]
-        share = -(-count // max(len(tenants), 1))
-        found = await self._run(lambda: self._first(tenants, share))
+        tenants = [tenant for tenant in self.waiting if self.ready(tenant, without)]
+        share, left_out = -(-count // max(len(tenants), 1)), orjson.dumps([*without]).decode()
+        found = await self._run(lambda: self._first(tenants, share, left_out))
         found.sort(key=lambda row: (not row[1], row[0]))
         return [row[0] for row in found], [Outgoing(*row[3:6], _headers(row[6]), row[2], bool(row[1])) for row in found]
 
@@ -156,6 +163,7 @@ class Spool:
         for number, record in zip(ids, records, strict=True):
             self.rows[record.tenant] -= 1
             self.waiting[record.tenant] -= number not in self._sent
+            self.topics[record.tenant, record.topic] -= number not in self._sent
             self.bytes[record.tenant] -= _size(record)
         self._sent.difference_update(ids)
         is_empty = not self.rows.total()
@@ -172,11 +180,14 @@ class Spool:
             self._db = self._connect(self._file, isolation_level=None, check_same_thread=False, timeout=1)
             for statement in _OPENING:
                 self._db.execute(statement)
-            found = self._db.execute("SELECT tenant, count(*), sum(bytes), max(id) FROM spooled GROUP BY tenant").fetchall()
+            found = self._db.execute("SELECT tenant, topic, count(*), sum(bytes), max(id) FROM spooled GROUP BY tenant, topic").fetchall()
         except sqlite3.Error as problem:
             raise SpoolBusy(f"{self._file} cannot be opened ({problem}): is another gateway of this name running?") from problem
-        for tenant, rows, size, last in found:
-            self.rows[tenant], self.waiting[tenant], self.bytes[tenant] = rows, rows, size
+        for tenant, topic, rows, size, last in found:
+            self.rows[tenant] += rows
+            self.waiting[tenant] += rows
+            self.topics[tenant, topic] = rows
+            self.bytes[tenant] += size
             self._next = max(self._next, last + 1)
 
     def _close(self) -> None:
@@ -199,18 +210,20 @@ class Spool:
             self._held.update(ids)
         return True
 
-    def _first(self, tenants: Sequence[str], count: int) -> list[_Row]:
+    def _first(self, tenants: Sequence[str], count: int, left_out: str) -> list[_Row]:
         """At most `count` of each tenant."""
         try:
             _end(self._db)
-            return [row for tenant in tenants for row in self._first_of(tenant, count)]
+            return [row for tenant in tenants for row in self._first_of(tenant, count, left_out)]
         except sqlite3.Error as problem:
             logger.warning("spool_not_read reason=%s", problem)
             return []
 
-    def _first_of(self, tenant: str, count: int) -> list[_Row]:
+    def _first_of(self, tenant: str, count: int, left_out: str) -> list[_Row]:
         # by the index alone, as it has all ids: what was sent, or a full disk holds, is passed over without its values
-        ids = self._db.execute("SELECT id FROM spooled WHERE tenant = ? ORDER BY urgent DESC, id", (tenant,))
+        among = "" if left_out == "[]" else "AND topic NOT IN (SELECT value FROM json_each(?))"
+        parameters = (tenant, left_out) if among else (tenant,)
+        ids = self._db.execute(f"SELECT id FROM spooled WHERE tenant = ? {among} ORDER BY urgent DESC, id", parameters)
         wanted = [*islice((number for (number,) in ids if number not in self._held and number not in self._gone), count)]
         ids.close()
         which = "SELECT id, urgent, tenant, topic, key, value, headers FROM spooled WHERE id IN (SELECT value FROM json_each(?))"

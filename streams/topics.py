@@ -1,6 +1,7 @@
 """Topics of devices' messages that the mapping names and the catalogue does not: made when the first message of them comes."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
@@ -9,6 +10,8 @@ from confluent_kafka.cimpl import NewTopic
 
 from schemas.catalog import Contract, messages
 from streams.access import quiet
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS: Final = 5
 HOUR_MS: Final = 3_600_000
@@ -34,7 +37,7 @@ def kept(contract: Contract) -> dict[str, str]:
 
 
 class Made(NamedTuple):
-    """What became of topics that were to be made. Those in neither: Kafka is away, or busy."""
+    """What became of topics that were to be made. Those in neither cannot be made now: Kafka, or one of its brokers, is away."""
 
     there: set[str]
     refused: dict[str, KafkaError]
@@ -44,7 +47,7 @@ class Made(NamedTuple):
 def create_missing(servers: str, topics: Iterable[str]) -> Made:
     """Make topics of messages that are not there. Waits for Kafka for `TIMEOUT_SECONDS`, twice where it refuses."""
     admin = AdminClient(quiet(servers))
-    made = Made(set(), {})
+    made, failed = Made(set(), {}), dict[str, KafkaError]()
     wanted = [NewTopic(c.topic, c.partitions, -1, config=kept(c)) for c in map(messages, topics)]
     asked = admin.create_topics(wanted, operation_timeout=TIMEOUT_SECONDS, request_timeout=TIMEOUT_SECONDS) if wanted else {}
     for topic, created in asked.items():
@@ -55,20 +58,18 @@ def create_missing(servers: str, topics: Iterable[str]) -> Made:
             reason = error.args[0]
             if reason.code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 made.there.add(topic)
-            elif reason.name() in REFUSALS:
-                made.refused[topic] = reason
-    if made.refused:
-        _forgive_those_that_are_there(admin, made)
+            else:
+                failed[topic] = reason
+    made.refused.update(_refused(admin, failed, made.there) if failed else {})
+    for topic in failed.keys() - made.there - made.refused.keys():
+        logger.warning("topic_not_made topic=%s error=%s (%s)", topic, failed[topic].str(), failed[topic].name())
     return made
 
 
-def _forgive_those_that_are_there(admin: AdminClient, made: Made) -> None:
-    """Who may make none may write to one that somebody else made."""
+def _refused(admin: AdminClient, failed: Mapping[str, KafkaError], there: set[str]) -> dict[str, KafkaError]:
+    """Those that will never be made. Who may make none may write to one that somebody else made: those are `there`."""
     try:
-        there = admin.list_topics(timeout=TIMEOUT_SECONDS).topics
+        there |= failed.keys() & admin.list_topics(timeout=TIMEOUT_SECONDS).topics.keys()
     except KafkaException:
-        made.refused.clear()
-        return
-    for topic in made.refused.keys() & there.keys():
-        made.there.add(topic)
-        del made.refused[topic]
+        return {}
+    return {topic: reason for topic, reason in failed.items() if topic not in there and reason.name() in REFUSALS}

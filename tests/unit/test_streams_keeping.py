@@ -1,26 +1,142 @@
+import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 
-from agents.gateway.duplicates import Duplicates
-from agents.gateway.envelopes import Delivery
-from agents.gateway.message import Post, Sender, Source, Verdict
-from agents.gateway.place import Place
-from agents.gateway.sparkplug.wire import PAYLOAD
-from schemas.catalog import CONTRACTS
+import pytest
+
+from agents.gateway.message import Verdict
+from streams import keeping as module
 from streams.keeping import Keeping
-from streams.rounds import assemble
+from streams.rounds import Round
+from streams.spool import Outgoing, Spool
+from tests.fakes.disk import Disk
+from tests.fakes.producer import Cluster
+
+PATIENCE = 60
 
 
-async def test_the_ledger_holds_where_a_message_is_several_records_and_some_of_it_a_dead_letter(tmp_path):
-    samples = [{"name": b"t", "double_value": 1.0, "timestamp": at} for at in (1, 2, 3)]
-    payload = PAYLOAD(metrics=[*samples, {"alias": 9, "int_value": 1}], seq=1, timestamp=4).SerializeToString()
-    post, whole = Post("spBv1.0/g/NDATA/e", payload), Post("spBv1.0/g/NDATA/f", PAYLOAD(metrics=samples).SerializeToString())
-    delivery = Delivery([post, whole], Source.MQTT, Sender(), 5)
-    round_ = assemble([delivery], Place("gw-1", "run", "city"), Duplicates(), dict.fromkeys(CONTRACTS, 1), 5)
-    keeping = Keeping(SimpleNamespace(services=[]), tmp_path / "spool.sqlite", lambda _: None)
-    await keeping.spool.open()
-    await keeping._keep(round_)
-    assert {tenant: keeping.counts[tenant]["accepted"] for tenant in keeping.spool.rows} == dict(keeping.spool.rows) == {"city": 6, "": 1}
-    assert keeping.counts["city"]["further"] == 4
-    assert list(round_.further(round_.apart)) == [0]  # the dead letter, of a message whose records were counted
-    assert round_.verdicts == [Verdict.REJECTED, Verdict.SPOOLED]
-    await keeping.spool.close()
+@pytest.fixture
+def cluster(monkeypatch):
+    cluster = Cluster()
+    monkeypatch.setattr("streams.producer.Librdkafka", cluster.producer)
+    monkeypatch.setattr(module, "create_missing", cluster.create)
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(module, "MAKING_SECONDS", 0.05)
+    return cluster
+
+
+@pytest.fixture
+def disk():
+    return Disk()
+
+
+@pytest.fixture
+async def keeping(cluster, disk):
+    made = Keeping(SimpleNamespace(services=[]), Path("nowhere"), lambda mark: None)
+    made.spool = Spool(Path("a/s"), 1 << 20, connect=disk.connect, thread=disk)
+    await made.start()
+    yield made
+    cluster.away = cluster.late = False
+    await made.stop()
+
+
+def record(number, tenant, topic):
+    return Outgoing(topic, b"k", number.to_bytes(4), [], tenant, urgent=False)
+
+
+async def through(keeping, *records):
+    """Verdicts of records that came together."""
+    made = Round(
+        [Verdict.DELIVERED] * len(records), [each.tenant for each in records], [*records], [*range(len(records))], [None] * len(records)
+    )
+    await keeping.forward(made)
+    await keeping.confirm(made)
+    adds_up(keeping)
+    return made.verdicts
+
+
+def adds_up(keeping):
+    for tenant in {*keeping.counts, *keeping.spool.rows}:
+        counts = keeping.counts[tenant]
+        assert counts["accepted"] == counts["delivered"] + counts["rejected"] + keeping.spool.rows[tenant], tenant
+
+
+async def until(condition):
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110, the condition is another task's
+            await asyncio.sleep(0.005)
+
+
+def numbers(cluster, topic):
+    return [int.from_bytes(value) for value in cluster.log.get(topic, ())]
+
+
+async def test_a_topic_that_cannot_be_made_holds_up_its_own_records_and_no_others(keeping, cluster):
+    cluster.unmade = {"new"}
+    await through(keeping, record(0, "a", "old"), record(0, "b", "old"))
+    assert await through(keeping, record(1, "a", "new"), record(1, "a", "old"), record(2, "b", "old")) == [
+        Verdict.SPOOLED,
+        Verdict.DELIVERED,
+        Verdict.DELIVERED,
+    ]
+    assert await through(keeping, record(2, "a", "old"), record(2, "a", "new")) == [Verdict.DELIVERED, Verdict.SPOOLED]
+    assert (numbers(cluster, "new"), keeping.spool.rows["a"]) == ([], 2)
+    assert not keeping.drains("a")
+    cluster.unmade.clear()
+    await until(lambda: not keeping.spool.backlog)
+    assert numbers(cluster, "new") == [1, 2]
+    adds_up(keeping)
+
+
+async def test_what_lies_in_the_spool_of_a_topic_that_cannot_be_made_stalls_no_drain(keeping, cluster):
+    cluster.away = True
+    await through(keeping, *(record(number, "ab"[number % 2], "new" if number % 3 == 0 else "old") for number in range(30)))
+    cluster.unmade, cluster.away = {"new"}, False
+    await until(lambda: len(numbers(cluster, "old")) == 20)
+    await until(lambda: keeping.spool.backlog == 10)
+    cluster.unmade.clear()
+    await until(lambda: not keeping.spool.backlog)
+    for tenant in (0, 1):
+        assert [number for number in numbers(cluster, "new") if number % 2 == tenant] == [
+            number for number in range(30) if number % 3 == 0 and number % 2 == tenant
+        ]
+    adds_up(keeping)
+
+
+async def test_an_outage_costs_nothing_and_no_order_of_a_tenant(keeping, cluster):
+    for number in range(60):
+        cluster.away = 10 <= number < 40
+        await through(keeping, record(number, "a", "old"))
+    await until(lambda: not keeping.spool.backlog)
+    assert numbers(cluster, "old") == [*range(60)]
+    adds_up(keeping)
+
+
+async def test_a_disk_that_fills_up_while_kafka_is_away_refuses_and_the_drain_neither_spins_nor_repeats(keeping, cluster, disk):
+    cluster.away = True
+    assert await through(keeping, record(0, "a", "old")) == [Verdict.SPOOLED]
+    disk.full = True
+    assert await through(keeping, record(1, "b", "old")) == [Verdict.FULL]
+    cluster.away = False
+    await until(lambda: not keeping.spool.backlog)
+    calls = disk.calls
+    await asyncio.sleep(0.1)
+    assert disk.calls - calls < 20
+    disk.mend()
+    keeping._full_until.clear()
+    assert await through(keeping, record(1, "b", "old")) == [Verdict.DELIVERED]
+    assert numbers(cluster, "old") == [0, 1]
+
+
+async def test_a_spool_that_cannot_be_read_is_asked_again_and_does_not_spin(keeping, cluster, disk):
+    cluster.away = True
+    await through(keeping, record(0, "a", "old"))
+    disk.fail()
+    cluster.away = False
+    await until(lambda: disk.calls > 2)
+    calls = disk.calls
+    await asyncio.sleep(0.2)
+    assert disk.calls - calls < 40
+    disk.mend()
+    await until(lambda: not keeping.spool.backlog)
+    adds_up(keeping)

@@ -156,6 +156,17 @@ async def test_two_who_write_at_once_have_one_share_between_them():
     assert await writing is not None
 
 
+async def test_records_of_topics_that_are_left_out_are_passed_over_and_counted_apart():
+    _, spool = await on_a_fake_disk()
+    records = [record(number)._replace(topic="t" if number % 2 else "x") for number in range(6)]
+    await spool.put(records)
+    assert (await spool.first(2, {"x"}))[1] == [records[1], records[3]]
+    assert (spool.ready("a", {"x"}), spool.ready("a", {"x", "t"}), spool.ready("a", frozenset())) == (3, 0, 6)
+    assert await spool.first(2, {"x", "t"}) == ([], [])
+    await spool.remove(*await spool.first(10, {"t"}))
+    assert (spool.ready("a", {"t"}), await all_of(spool)) == (0, [records[1], records[3], records[5]])
+
+
 async def on_a_fake_disk(share=1 << 20):
     disk = Disk()
     spool = Spool(Path("a/s"), share, connect=disk.connect, thread=disk)
@@ -294,6 +305,7 @@ class Races(RuleBasedStateMachine):
         everything = [*self.kept.values(), *self.sent.values()]
         for tenant in "ab":
             assert self.spool.waiting[tenant] == sum(each.tenant == tenant for each in self.kept.values())
+            assert self.spool.topics[tenant, "t"] == self.spool.waiting[tenant]
             assert self.spool.rows[tenant] == sum(each.tenant == tenant for each in everything)
             assert self.spool.bytes[tenant] == sum(_size(each) for each in everything if each.tenant == tenant)
         assert {*self.kept, *self.sent} <= {*on(self.disk)}
