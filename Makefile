@@ -9,7 +9,11 @@ g      ?= factory
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help demo demo-soak test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway bench-idle bench-tenancy chaos fuzz dashboards mosquitto release-schemas up down worker
+=======
+.PHONY: help demo demo-soak test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway bench-tenancy chaos fuzz dashboards release-schemas up down worker
+>>>>>>> e06d2c2 (Mosquitto for tests and benchmarks needs no root: Debian's package is unpacked, not installed. Data folders are their owner's alone, Kafka's password is on no command line, and a refused headrace up leaves no traceback in the supervisor's log)
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +24,7 @@ demo: $(READY) ## Run everything with simulated plants and a city, live in the t
 demo-soak: ## Run that N times from a fresh clone with nothing cached, three of them beside two busy loops (N=10)
 	$(PYTHON) -m bench.demo_soak $(or $(N),10)
 
-test: check mosquitto ## Run the checks and every test
+test: check ## Run the checks and every test
 	$(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder
 
 check: $(DEV) ## Lint, formatting and types
@@ -46,7 +50,7 @@ bench-recovery: $(DEV) ## Measure how long a killed worker takes to recover, by 
 bench-reload: $(DEV) ## Measure how soon a rule that is applied is in force in every worker
 	$(BIN)/python -m bench.reload
 
-chaos: $(DEV) mosquitto ## Kill every part of the line at random under load and judge what is left (FOR=600: seconds, SEED=…: repeat a run)
+chaos: $(DEV) ## Kill every part of the line at random under load and judge what is left (FOR=600: seconds, SEED=…: repeat a run)
 	$(BIN)/python -m tests.integration.chaos $(if $(FOR),--for $(FOR)) $(if $(SEED),--seed $(SEED))
 
 fuzz: $(DEV) ## Send hostile messages over all four protocols to a line and judge what is left (FOR=600: seconds, SEED=…: repeat a run)
@@ -63,20 +67,21 @@ release-schemas: ## Freeze the schemas as those of this version: CI then holds l
 	mkdir -p schemas/released/$(VERSION)
 	cp schemas/avro/*.avsc schemas/released/$(VERSION)
 
-bench-closed-loop: $(DEV) mosquitto ## Measure the time from a critical reading to the command at the machine
+bench-closed-loop: $(DEV) ## Measure the time from a critical reading to the command at the machine
 	$(BIN)/python -m bench.closed_loop
 
-bench-gateway: $(DEV) mosquitto ## Measure what one gateway process takes from MQTT into Kafka, beside a bare paho subscriber
+bench-gateway: $(DEV) ## Measure what one gateway process takes from MQTT into Kafka, beside a bare paho subscriber
 	$(BIN)/python -m bench.gateway
 
+<<<<<<< HEAD
 bench-idle: $(DEV) ## Measure what each worker takes of the processor and memory at 0, 50 and 500 messages a second
 	$(BIN)/python -m bench.idle
 
 bench-tenancy: $(DEV) mosquitto ## Measure what one tenant's flood, or full share of the disk, does to another's latency
+=======
+bench-tenancy: $(DEV) ## Measure what one tenant's flood, or full share of the disk, does to another's latency
+>>>>>>> e06d2c2 (Mosquitto for tests and benchmarks needs no root: Debian's package is unpacked, not installed. Data folders are their owner's alone, Kafka's password is on no command line, and a refused headrace up leaves no traceback in the supervisor's log)
 	$(BIN)/python -m bench.tenancy
-
-mosquitto: ## Install Mosquitto where it is missing, for the tests about it and the benchmarks (Debian: as root, or by sudo)
-	@deploy/mosquitto.sh
 
 up: $(READY) ## Start Kafka, schema registry and MQTT broker in the background
 	$(BIN)/headrace up

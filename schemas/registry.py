@@ -15,6 +15,7 @@ import httpx
 
 from schemas.catalog import Contract
 from schemas.codec import GREATEST_SCHEMA_ID, Codec
+from schemas.folders import private
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class Registry:
         self.url = url.rstrip("/")
         self._place = str(httpx.URL(self.url).copy_with(userinfo=b""))  # without a password: it is printed, and names a folder
         self._folder = cache / quote(self._place, safe="")
-        self._folder.mkdir(parents=True, exist_ok=True)
+        private(self._folder)
         read = {int(file.stem): Codec(file.read_text()) for file in self._folder.glob("*.avsc")}
         self.known: dict[int, Codec] = {schema_id: codec for schema_id, codec in read.items() if not codec.defect}
         """Writers' schemas by id; grows as ids are met."""

@@ -12,6 +12,7 @@ import polars as pl
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from schemas.catalog import STORED
+from schemas.folders import private
 from streams.clickhouse_errors import CannotOpen, ClickHouseAway, RowsRefused, TooMuch
 
 # What it logs, with a traceback, it raises too.
@@ -132,7 +133,7 @@ class ClickHouse:
                 )
             except ClickHouseError as error:
                 raise ClickHouseAway(f"ClickHouse at {self.place} cannot be reached (HEADRACE_CLICKHOUSE says where): {error}") from error
-        self._folder.mkdir(parents=True, exist_ok=True)
+        private(self._folder)
         try:
             return clickhouse_connect.get_client(interface="chdb", path=str(self._folder))
         except ClickHouseError as error:

@@ -11,6 +11,8 @@ from typing import Final, cast
 
 import orjson
 
+from schemas.folders import private
+
 logger = logging.getLogger(__name__)
 
 
@@ -38,7 +40,7 @@ class Filters:
     def _write(self, known: Mapping[str, Sequence[str]]) -> None:
         whole = self._file.with_suffix(".new")
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            private(self._file.parent)
             with whole.open("wb") as file:
                 file.write(orjson.dumps(known))
                 file.flush()

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import orjson
 
+from schemas.folders import private
 from streams.consignment import Header
 
 logger = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ class Spool:
     # What follows runs in the thread.
 
     def _open(self) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        private(self._file.parent)
         try:
             self._db = self._connect(self._file, isolation_level=None, check_same_thread=False, timeout=1)
             for statement in _OPENING:

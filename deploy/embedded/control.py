@@ -14,6 +14,7 @@ from deploy.embedded.errors import StackError
 from deploy.embedded.service import START_SECONDS, STOP_SECONDS, WORK_SECONDS
 from deploy.embedded.stack import LocalStack
 from deploy.patience import Patience
+from schemas.folders import private
 from streams.settings import Settings
 
 SUPERVISOR: Final = "supervisor"
@@ -28,7 +29,7 @@ def launch(settings: Settings, report: Callable[[str], None]) -> None:
     """Start the supervisor in the background; return when everything answers. StackError, or Ctrl-C, leaves nothing running."""
     data = settings.data.resolve()
     preflight.require_disk(data)
-    (data / "logs").mkdir(exist_ok=True)
+    private(data / "logs")
     with (data / "logs" / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "deploy.embedded.supervisor"],

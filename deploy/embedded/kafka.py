@@ -4,6 +4,7 @@ import base64
 import re
 import secrets
 import subprocess
+import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Final
@@ -156,18 +157,14 @@ class Kafka(JavaService):
     def _format(self, java: list[str], configuration: Path) -> None:
         # 16 bytes in base64; of its own, as an uplink tells plant and centre apart by it
         cluster = base64.urlsafe_b64encode(b"headrace" + secrets.token_bytes(8)).decode().rstrip("=")
-        format_ = [
-            *java,
-            "kafka.tools.StorageTool",
-            "format",
-            "--cluster-id",
-            cluster,
-            "--config",
-            str(configuration),
-            "--ignore-formatted",
-        ]
+        words = ["format", "--cluster-id", cluster, "--config", str(configuration), "--ignore-formatted"]
         if self._user:
-            format_ += ["--add-scram", f"SCRAM-SHA-512=[name={self._user},password={self.settings.kafka_password.get_secret_value()}]"]
-        done = subprocess.run(format_, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+            words += ["--add-scram", f"SCRAM-SHA-512=[name={self._user},password={self.settings.kafka_password.get_secret_value()}]"]
+        # in a file, a word a line: everybody on the machine reads command lines
+        with tempfile.NamedTemporaryFile("w", dir=self.folder) as arguments:
+            arguments.write("\n".join(words))
+            arguments.flush()
+            command = [*java, "kafka.tools.StorageTool", f"@{arguments.name}"]
+            done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
         if done.returncode:
             raise StackError(f"Cannot format {self.folder}/log:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")

@@ -11,6 +11,7 @@ from typing import Final
 import psutil
 
 from deploy.embedded.errors import StackError
+from schemas.folders import private
 
 MIB: Final = 1024 * 1024
 FREE_DISK_MIB: Final = 1024
@@ -32,7 +33,7 @@ def require_port(name: str, host: str, port: int) -> None:
 def require_disk(folder: Path) -> None:
     """StackError if the data folder cannot be written or its disk is nearly full."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private(folder)
         (folder / ".writable").touch()
         (folder / ".writable").unlink()
     except OSError as error:

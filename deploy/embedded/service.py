@@ -16,6 +16,7 @@ import psutil
 from deploy.embedded import processes
 from deploy.embedded.errors import StackError
 from deploy.patience import Patience
+from schemas.folders import private
 from streams.settings import Settings
 
 LOG_BYTES: Final = 16 * 1024 * 1024  # of one log file; the one before is kept as <service>.log.1
@@ -71,8 +72,8 @@ class Service(ABC):
 
     def start(self) -> None:
         """Start the process; it is not yet ready."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        private(self.folder)
+        private(self.log.parent)
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
         command = self.command()

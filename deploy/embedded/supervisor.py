@@ -37,6 +37,7 @@ def main() -> None:
             log.info("ready")
             _watch(stack)
     except StackError as error:
+        _hear_no_signals()
         log.error("%s", error)  # noqa: TRY400 - the message is for a person, a traceback is not
         _tell(error=str(error))
         sys.exit(1)
@@ -44,10 +45,14 @@ def main() -> None:
 
 def _leave(number: int, _frame: object) -> NoReturn:
     log.info("stopping on signal %s", signal.Signals(number).name)
-    # a second signal must not interrupt the stopping
+    _hear_no_signals()
+    sys.exit(0)
+
+
+def _hear_no_signals() -> None:
+    """From now on, as it ends: another one must not interrupt the stopping."""
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, signal.SIG_IGN)
-    sys.exit(0)
 
 
 def _tell(**message: object) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from deploy.embedded.commands import in_words
 from deploy.prometheus.package import program
+from schemas.folders import private
 from streams.settings import settings
 
 
@@ -19,7 +20,7 @@ def prometheus(port: int = typer.Option(19090, min=1, max=65535, help="Port on 1
     """
     binary = program("prometheus")
     data = settings().data / "prometheus"
-    data.mkdir(parents=True, exist_ok=True)
+    private(data)
     typer.echo(f"Prometheus answers on http://127.0.0.1:{port}; its alerts are at /alerts, what it scrapes at /targets.")
     configuration = files("deploy.prometheus") / "prometheus.yml"
     options = [f"--config.file={configuration}", f"--storage.tsdb.path={data}", f"--web.listen-address=127.0.0.1:{port}"]

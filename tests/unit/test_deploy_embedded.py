@@ -2,6 +2,7 @@ import hashlib
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from xml.etree import ElementTree
 
 import psutil
 import pytest
+from pydantic import SecretStr
 
 from deploy.embedded import artifacts, preflight, processes
 from deploy.embedded.artemis import Artemis
@@ -18,6 +20,7 @@ from deploy.embedded.java import JavaService
 from deploy.embedded.kafka import Kafka
 from deploy.embedded.service import address
 from deploy.embedded.stack import LocalStack
+from schemas.folders import private
 from streams.settings import Settings
 
 
@@ -249,3 +252,33 @@ def test_a_childs_environment_carries_every_setting(monkeypatch, tmp_path):
     for name, value in wanted.environment().items():
         monkeypatch.setenv(name, value)
     assert Settings() == wanted
+
+
+def test_the_data_folder_is_its_owners_alone_whoever_makes_it(tmp_path):
+    for number, make in enumerate((preflight.require_disk, lambda data: private(data / "kafka" / "log"))):
+        data = tmp_path / str(number) / "data"
+        make(data)
+        assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o755)
+    private(shared)
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o755
+
+
+def test_kafkas_password_is_on_no_command_line(monkeypatch, tmp_path):
+    ran = []
+
+    def run(command, **_):
+        ran.append(command)
+        words.extend(Path(command[-1][1:]).read_text().splitlines())
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    words = []
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(Kafka, "archives", [])
+    kafka = Kafka(Settings(data=tmp_path, kafka_user="admin", kafka_password=SecretStr("a-secret")))
+    kafka.folder.mkdir()
+    assert "a-secret" not in " ".join(kafka.command())
+    assert "a-secret" not in " ".join(ran[0])
+    assert words[-1] == "SCRAM-SHA-512=[name=admin,password=a-secret]"
+    assert not Path(ran[0][-1][1:]).exists()
