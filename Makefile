@@ -9,11 +9,7 @@ g      ?= factory
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help demo demo-soak test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway bench-idle bench-tenancy chaos fuzz dashboards mosquitto release-schemas up down worker
-=======
-.PHONY: help demo demo-soak test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway bench-tenancy chaos fuzz dashboards release-schemas up down worker
->>>>>>> e06d2c2 (Mosquitto for tests and benchmarks needs no root: Debian's package is unpacked, not installed. Data folders are their owner's alone, Kafka's password is on no command line, and a refused headrace up leaves no traceback in the supervisor's log)
+.PHONY: help demo demo-soak test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway bench-idle bench-tenancy chaos fuzz dashboards release-schemas up down worker
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,14 +69,10 @@ bench-closed-loop: $(DEV) ## Measure the time from a critical reading to the com
 bench-gateway: $(DEV) ## Measure what one gateway process takes from MQTT into Kafka, beside a bare paho subscriber
 	$(BIN)/python -m bench.gateway
 
-<<<<<<< HEAD
 bench-idle: $(DEV) ## Measure what each worker takes of the processor and memory at 0, 50 and 500 messages a second
 	$(BIN)/python -m bench.idle
 
-bench-tenancy: $(DEV) mosquitto ## Measure what one tenant's flood, or full share of the disk, does to another's latency
-=======
 bench-tenancy: $(DEV) ## Measure what one tenant's flood, or full share of the disk, does to another's latency
->>>>>>> e06d2c2 (Mosquitto for tests and benchmarks needs no root: Debian's package is unpacked, not installed. Data folders are their owner's alone, Kafka's password is on no command line, and a refused headrace up leaves no traceback in the supervisor's log)
 	$(BIN)/python -m bench.tenancy
 
 up: $(READY) ## Start Kafka, schema registry and MQTT broker in the background
