@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--busy", type=int, default=3, help="So many of the runs beside two busy loops.")
     parser.add_argument("--for", dest="seconds", type=int, default=60)
     options = parser.parse_args()
-    busy = {round((number + 1) * options.runs / (options.busy + 1)) for number in range(options.busy)}
+    busy = beside_loops(options.runs, options.busy)
     with tempfile.TemporaryDirectory(prefix="headrace-soak-") as folder:
         clone, home = Path(folder) / "clone", Path(folder) / "home"
         home.mkdir()
@@ -73,6 +73,11 @@ def main() -> None:
     worst = max(run.seconds for run in ends)
     print(f"{clean} of {len(ends)} runs clean, {sum(run.busy for run in ends)} of them beside two busy loops, the longest {worst:.0f} s")
     sys.exit(0 if clean == len(ends) else 1)
+
+
+def beside_loops(runs: int, busy: int) -> set[int]:
+    """Which runs, counted from 1, are beside the loops: so many, spread over all."""
+    return {round((number + 1) * runs / (busy + 1)) for number in range(busy)} - {0}
 
 
 def _run(clone: Path, home: Path, number: int, busy: bool, seconds: int) -> Run:
