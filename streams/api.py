@@ -3,7 +3,6 @@
 A question may be for another worker of the group: whichever is asked, it answers.
 """
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
@@ -20,9 +19,12 @@ from streams.clickhouse_errors import ClickHouseAway, TooMuch
 from streams.openapi import page
 from streams.peers import RETRY_SECONDS, ByAll, ByKey, NoAnswer, forward, forward_to_others, is_from_peer, owner
 from streams.web import asks_for
+from streams.worker.threads import Busy, Threads
 
 DESCRIPTION: Final = "/openapi.json"
 PAGE: Final = "/api"
+# Of questions that are answered in threads; ClickHouse gives each 10 s at most, and who asks waits no longer than a minute.
+QUESTIONS: Final = Threads("questions", 6, most=36)
 
 
 class Unknown(Exception):
@@ -92,7 +94,7 @@ def _handler(app: App, question: Question) -> Callable[[web.Request], Any]:
             return _json({"error": str(unknown)}, HTTPStatus.NOT_FOUND)
         except Conflict as conflict:
             return _json({"error": str(conflict)}, HTTPStatus.CONFLICT)
-        except (ClickHouseAway, NoAnswer) as away:
+        except (ClickHouseAway, NoAnswer, Busy) as away:
             return _json({"error": f"{away}; ask again"}, HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": str(RETRY_SECONDS)})
 
     return handle
@@ -125,7 +127,7 @@ async def _answer(app: App, question: Question, request: web.Request, asked: Bas
     whose = question.whose
     if isinstance(whose, ByKey) and (address := owner(app, whose.contract, whose.key(asked))):
         return await forward(app, request, address)
-    answer: Any = await (question.answer(asked) if iscoroutinefunction(question.answer) else asyncio.to_thread(question.answer, asked))
+    answer: Any = await (question.answer(asked) if iscoroutinefunction(question.answer) else QUESTIONS.run(question.answer, asked))
     if isinstance(whose, ByAll) and not is_from_peer(request):
         answer = whose.merge(asked, [answer, *await forward_to_others(app, request, whose.contract)])
     return _json(answer)

@@ -1,6 +1,5 @@
 """Whether ClickHouse is there: as the inserts find it, and asked in between, as with nothing to store nobody else would see."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,6 +10,7 @@ from streams.clickhouse import ClickHouse
 from streams.clickhouse_errors import CannotOpen, ClickHouseAway
 from streams.sinking import Sinking
 from streams.web import State
+from streams.worker.threads import Threads
 
 # As often as Kafka is asked.
 ASK_SECONDS: Final = 5.0
@@ -23,6 +23,7 @@ class Reach(Service):
         """Run with `app`, which stores by `sinks`."""
         super().__init__()
         self._clickhouse, self._sinks = clickhouse, sinks
+        self._thread = Threads("reach")
         self.problem: str | None = None
         """Why it did not answer when it was last asked; None if it did."""
         app.services.append(self)
@@ -38,7 +39,7 @@ class Reach(Service):
     async def _asks(self) -> None:
         while not self.should_stop:
             try:
-                await asyncio.to_thread(self._clickhouse.query, "SELECT 1")
+                await self._thread.run(self._clickhouse.query, "SELECT 1")
             except (CannotOpen, ClickHouseAway) as problem:
                 self.problem = str(problem)
             else:

@@ -26,6 +26,7 @@ from streams.clickhouse_errors import ClickHouseAway, RowsRefused
 from streams.collector import of_sinking
 from streams.intake import Batchwise
 from streams.pieces import Piece, columns, halves, height, located, together, token
+from streams.worker.threads import Threads
 
 # Every insert makes a part that merges have to take in: fewer is cheaper, later is staler.
 GATHER_SECONDS: Final = 1.0
@@ -36,6 +37,8 @@ ENOUGH_ROWS: Final = 100_000
 # ClickHouse is, the larger its inserts. A reading is some 200 bytes.
 MOST_ROWS: Final = 400_000
 MOST_BYTES: Final = 128 << 20
+# Of all topics: each topic inserts one at a time.
+INSERTS: Final = Threads("inserts", 6)
 
 
 class Sinking(Batchwise):
@@ -135,7 +138,7 @@ class Sinking(Batchwise):
             reraise=True,
         )
         name = token(named(self.contract.topic), pieces)
-        await retrying(asyncio.to_thread, self._clickhouse.insert, self.contract.sink, together(pieces), name)
+        await retrying(INSERTS.run, self._clickhouse.insert, self.contract.sink, together(pieces), name)
         self.away.discard("clickhouse")
 
     def _note(self, state: RetryCallState) -> None:

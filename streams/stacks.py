@@ -3,12 +3,27 @@
 import asyncio
 import faulthandler
 import gc
+import signal
 from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any, Final, TextIO
 
 # What stands between an `__await__` or an `async for` and the code it runs, without an attribute that leads there.
 WRAPPERS: Final = {"coroutine_wrapper", "async_generator_asend", "async_generator_athrow"}
+
+
+# The descriptor, as Faust redirects `sys.stderr` to the log.
+STDERR: Final = 2
+
+
+def end_after(seconds: float) -> None:
+    """Have the kernel end the process by SIGPROF, all stacks on standard error, once it has used the processor for so long from now on.
+
+    Each call begins anew, and 0 ends it. It is for code that keeps the interpreter lock, so that no thread can look any more. Time of the
+    processor, as a process that is suspended uses none: a timer that runs out meanwhile would end it when it wakes.
+    """
+    faulthandler.register(signal.SIGPROF, file=STDERR, chain=True)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def dump(loop: asyncio.AbstractEventLoop, file: TextIO) -> None:

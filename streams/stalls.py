@@ -9,9 +9,14 @@ class Stalls:
     def __init__(self) -> None:
         self._since: dict[str, tuple[Hashable, float]] = {}
 
-    def observe(self, due: Mapping[str, Hashable], now: float) -> dict[str, float]:
-        """Seconds since each of `due` (name → how far it is) became due or got further. Times are on a clock of the caller's."""
+    def observe(self, due: Mapping[str, Hashable] | None, now: float) -> dict[str, float]:
+        """Seconds since each of `due` (name → how far it is) became due or got further. Times are on a clock of the caller's.
+
+        None where that is not known now: what was due is where it was.
+        """
         before = self._since
+        if due is None:
+            due = {name: position for name, (position, _) in before.items()}
         self._since = {
             name: before[name] if name in before and before[name][0] == position else (position, now) for name, position in due.items()
         }

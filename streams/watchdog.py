@@ -21,7 +21,7 @@ from mode import Service
 
 from streams.lag import TIMEOUT_SECONDS, LogEnds, consumption, recovery_of, waiting
 from streams.settings import settings
-from streams.stacks import dump
+from streams.stacks import STDERR, dump, end_after
 from streams.stalls import Awake, Stalls
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ logger = logging.getLogger(__name__)
 
 # How long writing the stacks may take: a full pipe or a lock that the hung thread holds must not keep the worker alive.
 DUMP_SECONDS: Final = 10.0
-
-# The descriptor, as Faust redirects `sys.stderr` to the log.
-STDERR: Final = 2
 
 SHUTDOWN: Final = "shutdown"
 RECOVERY: Final = "recovery"
@@ -60,6 +57,8 @@ class Watchdog(Service):
         self.log_ends = LogEnds(settings().kafka)
         self.stalled: Mapping[str, float] = {}
         """Seconds without progress, by what is due; see `Stalls`."""
+        self.standing: Mapping[str, float] = {}
+        """Seconds for which a partition's committed offset has stood while records wait; a rebalance in between changes nothing."""
         self.loop_delay_seconds = 0.0
         """How long the event loop last took to answer."""
         self._app = app
@@ -84,20 +83,21 @@ class Watchdog(Service):
         self._over.set()
 
     def _watch(self) -> None:
-        limits, stalls = self.limits, Stalls()
+        limits, stalls, offsets = self.limits, Stalls(), Stalls()
         awake = Awake(2 * (limits.tick_seconds + TIMEOUT_SECONDS), time.monotonic())
         asked = 0.0
         while not self._over.wait(limits.tick_seconds):
-            # In C, for code that holds the interpreter lock and so stops this thread too; it exits with 1.
-            faulthandler.dump_traceback_later(2 * limits.blocked_seconds, exit=True, file=STDERR)
+            # For code that holds the interpreter lock and so stops this thread too.
+            end_after(2 * limits.blocked_seconds)
             now = awake.step(time.monotonic())
             if self._answered:
                 answer, asked, self._answered = self._due, now, False
                 self._watched.call_soon_threadsafe(self._answer, time.monotonic())
                 self._judge(answer, stalls, now)
+                self.standing = offsets.observe(_offsets(answer), now)
             elif now - asked > limits.blocked_seconds:
                 self._exit(f"the event loop has not answered for {now - asked:.0f} s")
-        faulthandler.cancel_dump_traceback_later()
+        end_after(0)
 
     def _judge(self, due: Mapping[str, Hashable], stalls: Stalls, now: float) -> None:
         if not self.log_ends.ask():
@@ -121,6 +121,11 @@ class Watchdog(Service):
         logger.critical("watchdog_exit reason=%r code=%d", reason, os.EX_TEMPFAIL)
         # Nothing is acknowledged, closed or flushed on the way out: whoever comes next goes on at the committed offsets.
         os._exit(os.EX_TEMPFAIL)
+
+
+def _offsets(due: Mapping[str, Hashable]) -> Mapping[str, Hashable] | None:
+    """What is due of partitions; None while they are recovered, as it is not known then."""
+    return None if RECOVERY in due else {name: at for name, at in due.items() if name != SHUTDOWN}
 
 
 def due(app: "App", ends: Mapping[TP, int]) -> dict[str, Hashable]:

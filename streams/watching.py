@@ -32,6 +32,7 @@ from streams.settings import settings
 from streams.store import Store
 from streams.transport import Consumer
 from streams.watch.gatherer import Arrived, gathered
+from streams.worker.threads import Threads
 from tables.checkpoint import Checkpoint
 
 # Of one partition; the partitions take turns, as the work of a checkpoint is what alerts wait for.
@@ -69,6 +70,7 @@ class Watching(Service):
         self._table = app.Table(table, partitions=domain.source.partitions, key_type=bytes, value_type=bytes)
         self._changelog = f"{app.conf.id}-{table}-changelog"
         self._checkpointing = asyncio.Lock()
+        self._folds = Threads(f"folds-{domain.name}")
         app.reads.append(domain.source)
         app.writes += [windows, ALERTS, COMMANDS, LATE]
         app.services.append(self)
@@ -255,7 +257,7 @@ class Watching(Service):
             events, lane.observed = lane.observed, []
             cut = lane.watch.cut()
         # In a thread, so that alerts need not wait: Polars gives up the interpreter lock while it works.
-        settled = await asyncio.to_thread(lane.watch.fold, cut, attempt)
+        settled = await self._folds.run(lane.watch.fold, cut, attempt)
         checkpoint = settled.checkpoint
         await self.app.send_frame(self._windows, settled.windows)
         await self.app.send_frame(ALERTS, settled.alerts)

@@ -141,9 +141,9 @@ def recovery(app: "App") -> State:
 
 
 def lag(app: "App") -> State:
-    """Whether what is behind gets on; how far it is behind is no reason to send it nothing."""
+    """Whether what is behind gets on: how far it is behind is no reason to send it nothing, a committed offset that stands is."""
     rows = {f"{row.tp.topic}/{row.tp.partition}": row.lag for row in consumption(app, app.watchdog.log_ends.ends)}
-    stalled = {name: round(seconds) for name, seconds in app.watchdog.stalled.items()}
+    stalled = {name: round(seconds) for name, seconds in {**app.watchdog.stalled, **app.watchdog.standing}.items()}
     return State(all(seconds < STALLED_SECONDS for seconds in stalled.values()), {"records": rows, "stalled_seconds": stalled})
 
 

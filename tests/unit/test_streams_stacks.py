@@ -1,5 +1,9 @@
 import asyncio
+import signal
+import subprocess
+import sys
 import threading
+import time
 
 from streams.stacks import calls, dump
 
@@ -60,3 +64,22 @@ async def test_a_dump_names_every_thread_and_every_task(tmp_path):
     assert "in idle_thread" in stacks
     assert "Task the idle one" in stacks
     assert "idle_task" in stacks
+
+
+def test_a_process_that_was_suspended_for_longer_than_it_may_be_busy_goes_on():
+    code = "from streams.stacks import end_after; end_after(2); print('armed', flush=True); input(); print('goes on')"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "armed\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(4)
+        process.send_signal(signal.SIGCONT)
+        assert process.communicate("\n") == ("goes on\n", None)
+    assert process.returncode == 0
+
+
+def test_code_that_keeps_the_interpreter_lock_ends_with_its_stack():
+    # a regular expression that takes for ever, in C
+    code = "import re; from streams.stacks import end_after; end_after(1); re.match('(a+)+$', 'a' * 100 + 'b')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGPROF
+    assert 'File "<string>", line 1 in <module>' in done.stderr

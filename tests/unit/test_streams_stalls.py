@@ -30,6 +30,14 @@ def test_partitions_are_counted_apart():
     assert stalls.observe({"readings/0": 7, "readings/1": 9}, 50) == {"readings/0": 50, "readings/1": 0}
 
 
+def test_what_is_not_known_for_a_moment_has_stood_all_the_while():
+    stalls = Stalls()
+    stalls.observe({"readings/0": 7, "readings/1": 7}, 0)
+    assert stalls.observe(None, 50) == {"readings/0": 50, "readings/1": 50}
+    assert stalls.observe({"readings/0": 7}, 70) == {"readings/0": 70}
+    assert stalls.observe({"readings/0": 8, "readings/1": 7}, 80) == {"readings/0": 0, "readings/1": 0}
+
+
 @given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 2)), min_size=1))
 def test_looking_more_often_changes_nothing(steps):
     seldom, often, now, before = Stalls(), Stalls(), 0.0, steps[0][1]
