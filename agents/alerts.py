@@ -5,8 +5,8 @@ The conditions are evaluated over columns; only the readings at which a state ma
 
 import math
 from collections import ChainMap
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 from itertools import repeat
@@ -19,6 +19,10 @@ from agents.rules import Rule, columns, evaluate
 
 MOST_MESSAGE: Final = 1_000
 """Characters of an alert's message: names of devices are other people's, and a record has to fit into Kafka."""
+
+
+OVER: Final = "{rule} of {device} is over: {subject} is {value:.4g}{unit}"
+"""What is said of any episode that is cleared: the rule's own message says what is so no more."""
 
 
 class Status(StrEnum):
@@ -37,6 +41,8 @@ class Origin:
 
     tenant: str
     domain: str
+    units: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """By sensor type, which is the subject; for messages."""
 
 
 def alert_id(origin: Origin, key: Key, raised_at: int) -> str:
@@ -190,7 +196,9 @@ def _waiting(episode: Episode, reading: _Reading, *, holds: bool) -> Episode:
 def _alert(rule: Rule, origin: Origin, key: Key, reading: _Reading, status: Status, episode: Episode) -> tuple[object, ...]:
     raised_at = reading.timestamp if reading.is_historic else episode.raised_at
     escalated = reading.escalates if reading.is_historic else episode.escalated
+    unit = origin.units.get(key.subject, "")
     facts = {"device": key.device_id, "subject": key.subject, "value": reading.value, "threshold": reading.threshold}
+    facts |= {"unit": f" {unit}" if unit else "", "rule": rule.name}
     if reading.confidence is not None:
         minutes = (reading.expected_at - reading.timestamp) / 60_000 if reading.expected_at else math.inf
         facts |= {"minutes": minutes, "confidence": reading.confidence}
@@ -205,7 +213,7 @@ def _alert(rule: Rule, origin: Origin, key: Key, reading: _Reading, status: Stat
         str(status),
         reading.value,
         reading.threshold,
-        rule.message.format(**facts)[:MOST_MESSAGE],
+        (OVER if status is Status.CLEARED else rule.message).format(**facts)[:MOST_MESSAGE],
         raised_at,
         reading.timestamp,
         reading.is_historic,

@@ -72,6 +72,11 @@ class Domain:
     limits: Limits | None = None
     """Of its sensor types, where its records have a `sensor_type`; it then is the `subject`."""
 
+    @property
+    def units(self) -> dict[str, str]:
+        """Of its sensor types, as far as they have any."""
+        return {row["name"]: row["unit"] for row in self.limits.rows if row["unit"]} if self.limits else {}
+
     def sort_out(self, records: pl.DataFrame) -> tuple[pl.DataFrame, list[Reject]]:
         """Records as `prepare` takes them, but for their limits → readings and rejects."""
         return self.prepare(self.limits.when_taken(records) if self.limits else records)

@@ -21,7 +21,7 @@ from agents.rowfile import RowFile, Unfit
 from agents.rules import Escalation, Rule, Severity
 from tables import trends
 
-FACTS: Final = {"device": "press-1", "subject": "temperature", "value": 1.0, "threshold": 1.0}
+FACTS: Final = {"device": "press-1", "subject": "temperature", "value": 1.0, "threshold": 1.0, "unit": " °C"}
 """What a message may name."""
 MOST_MESSAGE: Final = 500
 """Characters of a message's format; what it says of a reading is cut, see `agents.alerts.MOST_MESSAGE`."""

@@ -57,7 +57,8 @@ class Rule:
     cooldown_ms: int
     """Raised again within this time of its start, the same episode is reopened instead of a new one raised."""
     message: str
-    """Format of the text; knows `device`, `subject`, `value` and `threshold`, of a forecast also `minutes` to go and `confidence`."""
+    """Format of the text while it is so. It knows `device`, `subject`, `value`, `threshold` and `unit` (with a blank before it, or
+    nothing), of a forecast also `minutes` to go and `confidence`."""
     forecast: Forecast | None = None
     """Of a rule that warns of what is not yet so; its confidence is 1 where that has come true."""
     hold_ms: int = 0

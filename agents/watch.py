@@ -101,12 +101,16 @@ class Watch:
     """Event time as of which episodes were forgotten."""
 
     def __post_init__(self) -> None:
-        self.outlook = Outlook(self.domain, alerts.Origin(self.tenant, self.domain.name))
+        self.outlook = Outlook(self.domain, self._origin())
         self._take_snapshot(self.fence, self.stream_time)
 
     def adopt(self, domain: Domain) -> None:
         """From now on judge by another version of the domain's rules; its windows are the same."""
         self.domain = self.outlook.domain = domain
+        self.outlook.origin = self._origin()
+
+    def _origin(self) -> alerts.Origin:
+        return alerts.Origin(self.tenant, self.domain.name, self.domain.units)
 
     @property
     def watermark(self) -> int:

@@ -12,6 +12,7 @@ from deploy import tenants
 from deploy.embedded.errors import StackError
 from deploy.embedded.preflight import require_disk
 from deploy.mqtt_client import NoAnswer, Unwelcome, connected
+from deploy.running import running
 from deploy.topics import names
 from schemas.catalog import CHANGELOGS, CONTRACTS, DEFAULT_TENANT, in_kafka
 from schemas.registry import Registry, RegistryDown
@@ -20,6 +21,7 @@ from streams.assembly import NotReady, require_topics
 from streams.clickhouse import ClickHouse
 from streams.clickhouse_errors import CannotOpen, ClickHouseAway
 from streams.settings import Settings
+from streams.worker.addresses import shown
 from streams.worker.descriptors import ENOUGH, raise_limit
 from tables.factory import WINDOWING
 
@@ -33,6 +35,10 @@ class Ill(Exception):
     def __init__(self, finding: str, remedy: str) -> None:
         super().__init__(finding)
         self.finding, self.remedy = finding, remedy
+
+
+class Idle(Ill):
+    """What does not run, which may be as it should be."""
 
 
 def kafka(ours: Settings) -> str:
@@ -95,7 +101,7 @@ def access(ours: Settings) -> str:
 def registry(ours: Settings) -> str:
     """Whether the schema registry answers."""
     _subjects(ours)
-    return ours.registry
+    return shown(ours.registry)
 
 
 def schemas(ours: Settings) -> str:
@@ -150,6 +156,17 @@ def centre(ours: Settings) -> str:
         raise Ill(str(missing), "headrace topics, with HEADRACE_KAFKA set to the centre's, makes those that are missing") from missing
 
 
+def workers(ours: Settings) -> str:
+    """Whether the workers on this machine do their work."""
+    found = running(ours)
+    if not found:
+        raise Idle("none runs on this machine", "start one: faust -A streams.factory worker -l info")
+    told = "; ".join(f"{each.name} {each.state}" + (f", {each.lag} behind" if each.lag is not None else "") for each in found)
+    if unready := [each for each in found if not each.ready]:
+        raise Ill(told, "; ".join(f"{each.url}/ready says more" for each in unready))
+    return told
+
+
 def clock(ours: Settings) -> str:
     """Whether this clock and the registry's agree; both are cut to seconds."""
     told = _subjects(ours).headers.get("date")
@@ -175,7 +192,9 @@ def _subjects(ours: Settings) -> httpx.Response:
     try:
         return httpx.get(f"{ours.registry}/subjects", timeout=TIMEOUT_SECONDS).raise_for_status()
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise Ill(f"{ours.registry} does not answer: {error}", "headrace up, or set HEADRACE_REGISTRY to http://host:port/path") from error
+        raise Ill(
+            f"{shown(ours.registry)} does not answer: {error}", "headrace up, or set HEADRACE_REGISTRY to http://host:port/path"
+        ) from error
 
 
 def _admin(ours: Settings) -> AdminClient:

@@ -1,7 +1,8 @@
 """The `headrace` command."""
 
 from importlib import import_module
-from typing import Any, Final
+from importlib.metadata import version
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -34,6 +35,10 @@ COMMANDS: Final = {
 class Commands(TyperGroup):
     """The commands, each imported when it is asked for."""
 
+    def __init__(self, **said: Any) -> None:  # noqa: ANN401  # Typer's own
+        super().__init__(**said)
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]  # their names, for "did you mean"
+
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401  # Click's, which Typer may bring itself
         """Their names, in the order of the help."""
         return [*COMMANDS]
@@ -57,6 +62,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="""Stream processing on Kafka.
 
 To see everything at once: headrace demo. Piece by piece: headrace up; then, in a terminal of its own each, the workers (faust -A
@@ -67,8 +73,16 @@ Variables HEADRACE_KAFKA, HEADRACE_REGISTRY, HEADRACE_MQTT, HEADRACE_CLICKHOUSE 
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"headrace {version('headrace')}")
+        raise typer.Exit
+
+
 @app.callback()
-def headrace() -> None:
+def headrace(
+    version: Annotated[bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Which this is.")] = False,
+) -> None:
     """Stream processing on Kafka."""
 
 

@@ -6,9 +6,8 @@ from typing import Annotated, Any, Final
 import httpx
 import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from deploy.output.listing import Json, plain, show, show_json
 from streams.operators import operator
 from streams.settings import settings
 
@@ -56,19 +55,21 @@ def send(
     typer.echo(f"{word} to {answer['devices']} devices; headrace command show {answer['request_id']}", err=True)
 
 
-@app.command()
-def show(
+@app.command("show")
+def show_request(
     request_id: Annotated[str, typer.Argument(help="As send printed it.")],
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many devices.")] = 50,
+    as_json: Json = False,
 ) -> None:
     """Show what has become of a request, device by device."""
     answer = _ask("GET", params={"request_id": request_id, "limit": limit})
+    if as_json:
+        show_json(answer)
+        return
     counts = ", ".join(f"{count} {status}" for status, count in sorted(answer["counts"].items()))
-    typer.echo(f"{answer['command']} {orjson.dumps(answer['parameters']).decode()}, until {_time(answer['expires_at'])}: {counts}")
-    table = Table("device", "status", "at", "detail", box=None)
-    for each in answer["commands"]:
-        table.add_row(each["device_id"], each["status"], _time(each["at"]) if each["at"] else "", each["detail"])
-    Console().print(table)
+    typer.echo(plain(f"{answer['command']} {orjson.dumps(answer['parameters']).decode()}, until {_time(answer['expires_at'])}: {counts}"))
+    rows = [(each["device_id"], each["status"], _time(each["at"]) if each["at"] else "", each["detail"]) for each in answer["commands"]]
+    show(("device", "status", "at", "detail"), rows, answer, as_json=False)
     if answer["next"] is not None:
         typer.echo("and more: see --limit", err=True)
 

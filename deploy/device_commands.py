@@ -8,13 +8,12 @@ from urllib.parse import unquote, urlsplit
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
 from agents.gateway import mosquitto
 from agents.gateway.identity import PUBLISH, Credential, Kind, digest
 from deploy import registry_commands
-from deploy.reach import reached
+from deploy.output.listing import Json, show
+from deploy.reach import reached, unknown
 from schemas.catalog import CREDENTIALS
 from streams import operators
 from streams.passwords import PASSWORD_ROUNDS, TOKEN_ROUNDS, for_mosquitto, hashed
@@ -88,11 +87,11 @@ def revoke(
 ) -> None:
     """Take a device's credentials back; connections it has publish nothing more.
 
-    Exit status 0: Kafka has it. 2: it has none, or Kafka or the registry does not answer.
+    Exit status 0: Kafka has it. 1: it has none. 2: Kafka or the registry does not answer.
     """
     there = [each for each in _there(tenant or settings().tenant, device) if not each.revoked and name in ("", each.name)]
     if not there:
-        raise typer.BadParameter(f"{device} has no credential {name}".rstrip())
+        raise unknown(f"{device} has no credential {name}".rstrip())
     with reached():
         domain = f"{there[0].tenant}/{device}"
         gone = [each.model_copy(update={"revoked": True}) for each in there]
@@ -101,13 +100,13 @@ def revoke(
 
 
 @app.command("credentials")
-def list_credentials(device: Annotated[str, typer.Argument(help="Those of one device; of all unless said.")] = "") -> None:
+def list_credentials(
+    device: Annotated[str, typer.Argument(help="Those of one device; of all unless said.")] = "", as_json: Json = False
+) -> None:
     """Show the credentials that are in force, without their secrets."""
-    table = Table("tenant", "device", "credential", "publishes", box=None)
-    for each in _there("", device):
-        if not each.revoked:
-            table.add_row(each.tenant, each.device, each.name, each.publish)
-    Console().print(table)
+    there = [(each.tenant, each.device, each.name, each.publish) for each in _there("", device) if not each.revoked]
+    heads = ("tenant", "device", "credential", "publishes")
+    show(heads, there, [dict(zip(heads, each, strict=True)) for each in there], as_json=as_json)
 
 
 @app.command("mosquitto")

@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
 from agents.gateway.groups import Group
 from deploy.operator_files import text_of
+from deploy.output.listing import Json, show
 from deploy.reach import reached
 from schemas.catalog import DEVICE_GROUPS
 from streams import operators
@@ -54,12 +53,10 @@ def set_group(
 
 
 @app.command("list")
-def list_groups() -> None:
+def list_groups(as_json: Json = False) -> None:
     """Show the groups that are in force."""
-    table = Table("tenant", "group", "data type", "district", "devices", box=None)
     with reached():
         records = operators.latest(DEVICE_GROUPS)
-    for row in records.sort(["tenant", "name"]).iter_rows(named=True):
-        if row["devices"]:
-            table.add_row(row["tenant"], row["name"], row["data_type"], row["district"], str(len(row["devices"].split())))
-    Console().print(table)
+    found = [row | {"devices": row["devices"].split()} for row in records.sort(["tenant", "name"]).iter_rows(named=True) if row["devices"]]
+    rows = [(row["tenant"], row["name"], row["data_type"], row["district"], len(row["devices"])) for row in found]
+    show(("tenant", "group", "data type", "district", "devices"), rows, found, as_json=as_json)

@@ -6,8 +6,6 @@ from typing import Annotated, Final
 
 import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from agents.gateway.envelopes import Delivery, envelop
 from agents.gateway.mapping import DEFAULT, Routes, Row
@@ -15,7 +13,8 @@ from agents.gateway.message import Post, Sender, Source
 from agents.gateway.place import ENVELOPE, Place
 from agents.rowfile import Refused, parse_rows
 from deploy.operator_files import refusal, text_of
-from deploy.reach import reached
+from deploy.output.listing import Json, show
+from deploy.reach import reached, unknown
 from schemas.catalog import CONTRACTS, MAPPINGS
 from schemas.reference import read_record
 from streams import operators
@@ -114,20 +113,19 @@ def retire(pattern: Annotated[str, typer.Argument(help="The row's, e.g. bins/+/l
     with reached():
         rows = _rows()
         if pattern not in rows:
-            raise typer.BadParameter(f"no row {pattern}; there are {', '.join(rows)}")
+            raise unknown(f"no row {pattern}; there are {', '.join(rows)}")
         asyncio.run(operators.apply(settings(), MAPPINGS, GATEWAY, [rows[pattern].model_copy(update={"retired": True})]))
     typer.echo(f"retired {pattern}")
 
 
 @app.command("list")
-def list_rows() -> None:
+def list_rows(as_json: Json = False) -> None:
     """Show the rows, those of the code and those applied."""
-    table = Table("pattern", "topic", "data type", "device", "priority", "qos", "state", box=None)
     with reached():
-        for row in _rows().values():
-            state = "retired" if row.retired else "code" if row in DEFAULT else "applied"
-            table.add_row(row.pattern, row.topic, row.data_type, row.device, row.priority, str(row.qos), state)
-    Console().print(table)
+        rows = [(row, "retired" if row.retired else "code" if row in DEFAULT else "applied") for row in _rows().values()]
+    lines = [(row.pattern, row.topic, row.data_type, row.device, row.priority, row.qos, state) for row, state in rows]
+    found = [row.model_dump(mode="json") | {"state": state} for row, state in rows]
+    show(("pattern", "topic", "data type", "device", "priority", "qos", "state"), lines, found, as_json=as_json)
 
 
 def _rows() -> dict[str, Row]:

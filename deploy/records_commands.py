@@ -4,7 +4,7 @@ import asyncio
 import io
 import sys
 import time
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import fastavro
 import orjson
@@ -12,7 +12,7 @@ import typer
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 from fastavro.validation import ValidationError
 
-from deploy.reach import reached
+from deploy.reach import reached, unknown
 from schemas.catalog import CONTRACTS, Contract
 from schemas.codec import FRAME_BYTES
 from schemas.registry import Registry
@@ -28,7 +28,7 @@ AT_ONCE: Final = 1_000
 
 def _contract(topic: str) -> str:
     if topic not in CONTRACTS:
-        raise typer.BadParameter(f"no topic {topic}; there are {', '.join(CONTRACTS)}")
+        raise unknown(f"no topic {topic}; there are {', '.join(CONTRACTS)}")
     return topic
 
 
@@ -72,6 +72,8 @@ def read(
     topic: Topic,
     minutes: Annotated[float, typer.Option(min=0, help="Start with what Kafka took in the last minutes.")] = 0,
     count: Annotated[int | None, typer.Option(min=1, help="Records to show; default: until Ctrl-C.")] = None,
+    device: Annotated[str | None, typer.Option(help="Of this device only.")] = None,
+    key: Annotated[str | None, typer.Option(help="With this key only.")] = None,
 ) -> None:
     """Show the records of a topic as they come, a line of JSON each; what is no record of its schema is told of on standard error.
 
@@ -79,11 +81,22 @@ def read(
 
     E.g. the alerts of the last hour, and those to come: headrace read alerts --minutes 60
     """
+    if device is not None and "device_id" not in (CONTRACTS[topic].codec.columns or {}):
+        raise typer.BadParameter(f"records of {topic} are of no device: see --key", param_hint="--device")
+    wanted = Wanted(None if key is None else key.encode(), device, count)
     with reached():
-        asyncio.run(_read(CONTRACTS[topic], int((time.time() - 60 * minutes) * 1000) if minutes else None, count))
+        asyncio.run(_read(CONTRACTS[topic], int((time.time() - 60 * minutes) * 1000) if minutes else None, wanted))
 
 
-async def _read(contract: Contract, since_ms: int | None, count: int | None) -> None:
+class Wanted(NamedTuple):
+    """Which records are shown, and how many; None: any."""
+
+    key: bytes | None
+    device: str | None
+    most: int | None
+
+
+async def _read(contract: Contract, since_ms: int | None, wanted: Wanted) -> None:
     registry = Registry(settings().registry, settings().data / "schemas")
     registry.register(contract)
     writers = Writers(registry)
@@ -91,16 +104,18 @@ async def _read(contract: Contract, since_ms: int | None, count: int | None) -> 
     shown = 0
     try:
         consumer.assign(_starts(consumer, contract, since_ms))
-        while count is None or shown < count:
+        while wanted.most is None or shown < wanted.most:
             messages = consumer.consume(AT_ONCE, WAIT_SECONDS)
             if failed := next((error for message in messages if (error := message.error()) is not None), None):
                 raise KafkaException(failed)
+            messages = [message for message in messages if wanted.key in (None, message.key())]
             values = [message.value() for message in messages]
             decoded = await writers.decode(values, contract.codec)
             for reject in decoded.rejects:
                 message = messages[reject.row]
                 typer.echo(f"{contract.topic}/{message.partition()}@{message.offset()}: {reject.reason}, {reject.detail}", err=True)
-            rows = decoded.frame.drop("row").rows(named=True)[: None if count is None else count - shown]
+            found = decoded.frame.drop("row") if wanted.device is None else decoded.frame.drop("row").filter(device_id=wanted.device)
+            rows = found.rows(named=True)[: None if wanted.most is None else wanted.most - shown]
             for row in rows:
                 typer.echo(orjson.dumps(row, default=_text))
             shown += len(rows)

@@ -10,7 +10,6 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from agents.devices.device_id import fault
 from agents.gateway.fleet import Fleet
@@ -19,7 +18,8 @@ from agents.gateway.register import registration, row, select
 from agents.gateway.registration import Registration, from_csv, problem
 from agents.gateway.terms import Terms
 from deploy.operator_files import text_of
-from deploy.reach import reached
+from deploy.output.listing import Json, show, show_facts
+from deploy.reach import reached, unknown
 from schemas.catalog import DEVICES, PRESENCE
 from streams import operators
 from streams.clock import now_ms
@@ -70,7 +70,7 @@ def add(
 def retire(device: Device, tenant: Tenant = "") -> None:
     """Take a device out of service. What it still sends is as that of an unknown one, or in quarantine where those are accepted.
 
-    Exit status 0: Kafka has it. 1: it is retired already. 2: there is none of that name, or Kafka or the registry does not answer.
+    Exit status 0: Kafka has it. 1: it is retired already, or unknown. 2: Kafka or the registry does not answer.
     """
     found = _there(_fleet(), tenant or settings().tenant, device)
     if registration(found).retired:
@@ -80,45 +80,49 @@ def retire(device: Device, tenant: Tenant = "") -> None:
     typer.echo(f"retired {found.tenant}/{device}")
 
 
-@app.command()
-def show(device: Device, tenant: Tenant = "") -> None:
+@app.command("show")
+def show_device(device: Device, tenant: Tenant = "", as_json: Json = False) -> None:
     """Show all that is known of a device.
 
-    Exit status 2: there is none of that name, or Kafka or the registry does not answer.
+    Exit status 1: there is none of that name. 2: Kafka or the registry does not answer.
     """
     fleet = _fleet()
     found = _there(fleet, tenant or settings().tenant, device)
-    table = Table(box=None, show_header=False)
-    for name, value in row(fleet, found, now_ms()).items():
-        table.add_row(name, _time(value) if name in ("last_seen", "registered_at") else str(value))
-    Console().print(table)
+    told = row(fleet, found, now_ms())
+    times = {name: _time(told[name]) for name in ("last_seen", "registered_at")}
+    show_facts(told if as_json else told | times, as_json=as_json)
 
 
 @app.command("list")
 def list_devices(
     tenant: Annotated[str | None, typer.Option(help="Whose; all tenants' unless said.")] = None,
     device_type: Annotated[str | None, typer.Option("--type", help="E.g. street_light.")] = None,
-    status: Annotated[Status | None, typer.Option(help="How they are.")] = None,
+    status: Annotated[Status | None, typer.Option(case_sensitive=False, help="How they are.")] = None,
     district: Annotated[str | None, typer.Option(help="Where they are.")] = None,
     text: Annotated[str, typer.Option(help="In any of their fields, whatever the case.")] = "",
     retired: Annotated[bool, typer.Option("--retired", help="Those out of service, too.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 1000,
+    as_json: Json = False,
 ) -> None:
     """List devices and how they are."""
     wanted = {"tenant_id": tenant, "device_type": device_type, "status": status, "district": district}
-    table = Table("tenant", "device", "type", "district", "status", "last seen", "registered", box=None)
-    for each in select(_fleet(), now_ms(), text=text, retired=retired, **wanted):
+    there = list(select(_fleet(), now_ms(), text=text, retired=retired, **wanted))
+    rows = []
+    for each in there[:limit]:
         by = "retired" if each["retired"] else "yes" if each["registered"] else "by itself"
         names = [each[name] for name in ("tenant_id", "device_id", "device_type", "district", "status")]
-        table.add_row(*names, _time(each["last_seen"]), by)
-    Console().print(table)
+        rows.append((*names, _time(each["last_seen"]), by))
+    show(("tenant", "device", "type", "district", "status", "last seen", "registered"), rows, there[:limit], as_json=as_json)
+    if (more := len(there) - limit) > 0:
+        typer.echo(f"and {more} more: see --limit", err=True)
 
 
 def _there(fleet: Fleet, tenant: str, device: str) -> Presence:
     if wrong := fault(device):
-        raise typer.BadParameter(wrong)
+        raise unknown(wrong)
     found = fleet.devices.get((tenant, device))
     if found is None:
-        raise typer.BadParameter(f"{tenant} has no device {device}")
+        raise unknown(f"{tenant} has no device {device}")
     return found
 
 

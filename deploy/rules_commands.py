@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from agents.alerts import Status
 from agents.domains import DOMAINS
@@ -19,7 +18,8 @@ from agents.rowfile import Refused, RowFile, Unfit
 from agents.rulebook import Row, parse, stage, with_rows
 from agents.rules import Rule, Severity
 from deploy.operator_files import refusal, text_of
-from deploy.reach import reached
+from deploy.output.listing import Json, show
+from deploy.reach import reached, unknown
 from schemas.catalog import RULES
 from streams import operators
 from streams.rehearsal import rehearse
@@ -63,7 +63,9 @@ def check(file: File) -> None:
 
 
 @app.command("test")
-def show_rehearsal(file: File, minutes: Annotated[float, typer.Option(min=0.1, help="How far to look back.")] = 60) -> None:
+def show_rehearsal(
+    file: File, minutes: Annotated[float, typer.Option(min=0.1, help="How far to look back.")] = 60, as_json: Json = False
+) -> None:
     """Run the rules of a file over the last hour of readings in Kafka, and show what they would have raised. Changes nothing.
 
     Nothing is open at its start, and rules over trends need a quarter of an hour before they say anything.
@@ -78,12 +80,13 @@ def show_rehearsal(file: File, minutes: Annotated[float, typer.Option(min=0.1, h
         domain = with_rows(operators.with_sensor_types(domain), found.rows)
         work = rehearse(domain, since_ms, lambda done, total: bar.update(task, completed=done, total=total))
         alerts = asyncio.run(work)
-    table = Table("rule", *(status.lower() for status in Status), "devices", "latest", box=None)
+    rows = []
     for row in found.rows:
         of_rule = alerts.filter(rule=row.name).sort("changed_at")
-        counts = [str(of_rule.filter(status=status).height) for status in Status]
-        table.add_row(row.name, *counts, str(of_rule["device_id"].n_unique()), of_rule["message"][-1] if of_rule.height else "")
-    Console().print(table)
+        counts = [of_rule.filter(status=status).height for status in Status]
+        rows.append((row.name, *counts, of_rule["device_id"].n_unique(), of_rule["message"][-1] if of_rule.height else ""))
+    heads = ("rule", *(status.lower() for status in Status), "devices", "latest")
+    show(heads, rows, [dict(zip(heads, told, strict=True)) for told in rows], as_json=as_json)
 
 
 @app.command()
@@ -102,7 +105,7 @@ def apply(file: File) -> None:
 def retire(domain: Annotated[str, typer.Argument(help="E.g. factory.")], name: Annotated[str, typer.Argument(help="The rule's.")]) -> None:
     """Have a rule raise nothing more and close what it has open, one of the code included. Apply it again to have it back."""
     if domain not in DOMAINS:
-        raise typer.BadParameter(f"no domain {domain}; there are {', '.join(DOMAINS)}")
+        raise unknown(f"no domain {domain}; there are {', '.join(DOMAINS)}")
     with reached():
         applied = {record["name"]: record for record in operators.latest(RULES).filter(domain=domain).iter_rows(named=True)}
         of_code = {rule.name: (rule, over) for over, rules in _of_code(DOMAINS[domain]).items() for rule in rules}
@@ -112,27 +115,26 @@ def retire(domain: Annotated[str, typer.Argument(help="E.g. factory.")], name: A
             rule, over = of_code[name]
             row = _retired({"name": name, "over": over, "severity": rule.severity, "cooldown_minutes": rule.cooldown_ms / 60_000})
         else:
-            raise typer.BadParameter(f"no rule {name} in {domain}; there are {', '.join(of_code | applied)}")
+            raise unknown(f"no rule {name} in {domain}; there are {', '.join(of_code | applied)}")
         asyncio.run(operators.apply(settings(), RULES, domain, [row]))
     typer.echo(f"retired {domain}/{name}")
 
 
 @app.command("list")
-def list_rules() -> None:
+def list_rules(as_json: Json = False) -> None:
     """Show the rules in force, those of the code and those applied."""
-    table = Table("domain", "rule", "over", "severity", "raises", "command", "from", box=None)
     with reached():
         applied = operators.latest(RULES)
+    found: list[dict[str, Any]] = []
     for name, domain in DOMAINS.items():
         rows = {row["name"]: row for row in applied.filter(domain=name).iter_rows(named=True)}
         for over, rules in _of_code(domain).items():
-            for rule in rules:
-                if rule.name not in rows:
-                    table.add_row(name, rule.name, over, str(rule.severity), rule.message, rule.command, "code")
-        for row in rows.values():
-            state = "retired" if row["retired"] else row["raises"]
-            table.add_row(name, row["name"], row["over"], row["severity"], state, row["command"], row["applied_by"])
-    Console().print(table)
+            of_code = ({"name": rule.name, "over": over, "severity": rule.severity, "message": rule.message} for rule in rules)
+            commands = ({"command": rule.command, "raises": str(rule.raises), "retired": False, "from": "code"} for rule in rules)
+            found += [{"domain": name, **told, **more} for told, more in zip(of_code, commands, strict=True) if told["name"] not in rows]
+        found += [{**row, "from": row["applied_by"]} for row in rows.values()]
+    lines = [(*(row[head] for head in ("domain", "name", "over", "severity")), row["command"], row["from"], _when(row)) for row in found]
+    show(("domain", "rule", "over", "severity", "command", "from", "raises"), lines, found, as_json=as_json)
 
 
 @app.command()
@@ -140,6 +142,11 @@ def columns(domain: Annotated[str, typer.Argument(help="E.g. factory.")] = "fact
     """Show what conditions may look at."""
     for over in ("readings", "trends"):
         typer.echo(f"{over}: " + ", ".join(f"{name} ({dtype})" for name, dtype in stage(DOMAINS[domain], over).items()))
+
+
+def _when(row: Mapping[str, Any]) -> str:
+    """When a rule raises: a code's condition is Polars' own text, with the blanks of several lines."""
+    return "retired" if row["retired"] else " ".join(row["raises"].split())
 
 
 def _of_code(domain: Domain) -> dict[str, list[Rule]]:

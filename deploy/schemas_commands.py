@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.reach import unknown
 from deploy.schemas_history import diff, history
 from schemas.catalog import CONTRACTS, Contract
 from schemas.protobuf_schema import proto
@@ -58,7 +59,7 @@ def show_proto(topic: Annotated[str, typer.Argument(help="E.g. factory.readings.
     try:
         typer.echo(proto(CONTRACTS[topic].codec), nl=False)
     except ValueError as problem:
-        raise typer.BadParameter(str(problem)) from problem
+        raise unknown(str(problem)) from problem
 
 
 def _check(registry: Registry, contract: Contract) -> str:
@@ -75,7 +76,7 @@ def _register(registry: Registry, contract: Contract) -> str:
 def _known(topics: Sequence[str]) -> None:
     for topic in topics:
         if topic not in CONTRACTS:
-            raise typer.BadParameter(f"no topic {topic}; there are {', '.join(CONTRACTS)}")
+            raise unknown(f"no topic {topic}; there are {', '.join(CONTRACTS)}")
 
 
 def _each(topics: list[str] | None, act: Callable[[Registry, Contract], str]) -> None:

@@ -1,13 +1,12 @@
 """`headrace schemas diff` and `history`: how a topic's schema has changed, and what that means."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from deploy.reach import reached
+from deploy.output.listing import Json, show
+from deploy.reach import reached, unknown
 from schemas.catalog import CONTRACTS, Contract
 from schemas.changes import Change, changes
 from schemas.codec import Codec
@@ -21,53 +20,63 @@ def diff(
     topic: Topic,
     older: Annotated[int | None, typer.Option("--from", min=1, help="A version of the registry; default: its latest.")] = None,
     newer: Annotated[int | None, typer.Option("--to", min=1, help="A version of the registry; default: this program's schema.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Show what differs between two versions of a topic's schema, field by field, and what that means for readers and writers.
 
-    Exit status 0: the newer reads every record of the older (BACKWARD), or they do not differ. 1: it does not. 2: the registry does not
-    answer, or has no such version.
+    Exit status 0: the newer reads every record of the older (BACKWARD), or they do not differ. 1: it does not, or the registry has no such
+    version. 2: the registry does not answer.
 
     headrace schemas diff factory.readings --from 1 --to 2
     """
     contract = _contract(topic)
     versions = _versions(contract)
     if older is None and not versions:
-        raise typer.BadParameter(f"the registry has no schema of {contract.topic} yet: headrace schemas register {contract.topic}")
+        raise unknown(f"the registry has no schema of {contract.topic} yet: headrace schemas register {contract.topic}")
     before, was = _pick(versions, older or max(versions))
     after, now = _pick(versions, newer) if newer else ("this program's", contract.codec)
-    typer.echo(f"{contract.topic}: {before} → {after}")
     found = changes(was, now)
-    table = Table("field", "change", "what it means", box=None)
-    for change in found:
-        table.add_row(*_shown(change))
-    Console().print(table if found else "no difference but documentation" if was.text != now.text else "no difference")
+    if not as_json:
+        typer.echo(f"{contract.topic}: {before} → {after}")
+    if found or as_json:
+        show(
+            ("field", "change", "what it means"),
+            [_shown(change) for change in found],
+            [asdict(change) for change in found],
+            as_json=as_json,
+        )
+    else:
+        typer.echo("no difference but documentation" if was.text != now.text else "no difference")
     if any(change.breaks for change in found):
         raise typer.Exit(1)
 
 
-def history(topic: Topic) -> None:
+def history(topic: Topic, as_json: Json = False) -> None:
     """Show the versions of a topic's schema in the registry, and what changed from one to the next.
 
-    Exit status 0: shown. 2: the registry does not answer, or has none.
+    Exit status 0: shown. 1: the registry has none. 2: it does not answer.
     """
     contract = _contract(topic)
     versions = _versions(contract)
     if not versions:
-        raise typer.BadParameter(f"the registry has no schema of {contract.topic} yet: headrace schemas register {contract.topic}")
-    table = Table("version", "id", "field", "change", "what it means", box=None)
+        raise unknown(f"the registry has no schema of {contract.topic} yet: headrace schemas register {contract.topic}")
+    rows: list[tuple[object, ...]] = []
+    told: list[dict[str, object]] = []
     last: Codec | None = None
     for number, version in versions.items():
-        found = [_shown(change) for change in changes(last, version.codec)] if last else [_said(f"{len(version.codec.fields)} fields")]
-        for place, row in enumerate(found or [_said("documentation")]):
-            table.add_row(*((str(number), str(version.schema_id)) if place == 0 else ("", "")), *row)
+        found = changes(last, version.codec) if last else []
+        first = "documentation" if last else f"{len(version.codec.fields)} fields"
+        for place, row in enumerate([_shown(change) for change in found] or [("", first, "")]):
+            rows.append((*((number, version.schema_id) if place == 0 else ("", "")), *row))
+        told.append({"version": number, "id": version.schema_id, "changes": [asdict(change) for change in found]})
         last = version.codec
-    Console().print(table)
+    show(("version", "id", "field", "change", "what it means"), rows, told, as_json=as_json)
 
 
 def _contract(topic: str) -> Contract:
     contract = CONTRACTS.get(topic.removesuffix("-value"))
     if contract is None:
-        raise typer.BadParameter(f"no topic {topic}; there are {', '.join(CONTRACTS)}")
+        raise unknown(f"no topic {topic}; there are {', '.join(CONTRACTS)}")
     return contract
 
 
@@ -78,13 +87,9 @@ def _versions(contract: Contract) -> dict[int, Version]:
 
 def _pick(versions: dict[int, Version], number: int) -> tuple[str, Codec]:
     if number not in versions:
-        raise typer.BadParameter(f"the registry has no version {number}; there are {', '.join(map(str, versions)) or 'none'}")
+        raise unknown(f"the registry has no version {number}; there are {', '.join(map(str, versions)) or 'none'}")
     return f"version {number}", versions[number].codec
 
 
-def _shown(change: Change) -> tuple[Text, Text, Text]:
-    return Text(change.field), Text(change.what, "red" if change.breaks else "green"), Text(change.means)
-
-
-def _said(what: str) -> tuple[Text, Text, Text]:
-    return Text(), Text(what), Text()
+def _shown(change: Change) -> tuple[str, str, str]:
+    return change.field, f"{change.what}, breaks" if change.breaks else change.what, change.means

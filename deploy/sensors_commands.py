@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from agents.domains import DOMAINS
 from agents.limits import NOTICE_MS, NUMBERS, Row
 from agents.reading import Domain
 from agents.rowfile import Refused, RowFile, Unfit, parse
 from deploy.operator_files import refusal, text_of
-from deploy.reach import reached
+from deploy.output.listing import Json, show
+from deploy.reach import reached, unknown
 from schemas.catalog import SENSORS
 from streams import operators
 from streams.clock import now_ms
@@ -60,25 +59,25 @@ def retire(
 ) -> None:
     """Have a sensor type known no longer, one of the code included. Apply it again to have it back.
 
-    Exit status 0: Kafka has it. 2: there is none of that name, or Kafka or the registry does not answer.
+    Exit status 0: Kafka has it. 1: there is none of that name. 2: Kafka or the registry does not answer.
     """
     known = {row["name"]: row for row in _known().get(domain, ())}
     if name not in known:
-        raise typer.BadParameter(f"no sensor type {name} in {domain}; there are {', '.join(known) or 'none'}")
+        raise unknown(f"no sensor type {name} in {domain}; there are {', '.join(known) or 'none'}")
     said = {field: known[name][field] for field in Row.model_fields}
     _write(domain, [Row.model_validate(said | {"retired": True})])
     typer.echo(f"retired {domain}/{name}")
 
 
 @app.command("list")
-def list_sensors() -> None:
+def list_sensors(as_json: Json = False) -> None:
     """Show the sensor types there are, those of the code and those applied."""
-    table = Table("domain", "sensor", "unit", *NUMBERS, "from", box=None)
-    for domain, rows in _known().items():
-        for row in rows:
-            numbers = ["retired"] + [""] * (len(NUMBERS) - 1) if row["retired"] else [f"{row[number]:g}" for number in NUMBERS]
-            table.add_row(domain, row["name"], row["unit"], *numbers, row["from"])
-    Console().print(table)
+    found = [{"domain": domain, **row} for domain, rows in _known().items() for row in rows]
+    lines = []
+    for row in found:
+        numbers = ["retired"] + [""] * (len(NUMBERS) - 1) if row["retired"] else [f"{row[number]:g}" for number in NUMBERS]
+        lines.append((row["domain"], row["name"], row["unit"], *numbers, row["from"]))
+    show(("domain", "sensor", "unit", *NUMBERS, "from"), lines, found, as_json=as_json)
 
 
 def _row(value: object, domain: Domain) -> Row:

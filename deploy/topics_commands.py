@@ -1,11 +1,16 @@
 """`headrace topics`."""
 
+from typing import Final
+
 import typer
 from confluent_kafka import KafkaException
+from rich.console import Console
 
 from deploy.topics import TopicMismatchError, ensure_topics
-from streams.access import Refused
+from streams.access import Asked, Refused
 from streams.settings import settings
+
+ANSWER_SECONDS: Final = 5
 
 
 def topics() -> None:
@@ -16,6 +21,8 @@ def topics() -> None:
     Run it before the first worker, and before workers of a new version: headrace topics
     """
     try:
+        with Console(stderr=True).status(f"asking Kafka at {settings().kafka}"):
+            Asked(settings().kafka).cluster(ANSWER_SECONDS)
         made = ensure_topics(settings().kafka)
     except (TopicMismatchError, Refused) as mismatch:
         typer.secho(str(mismatch), fg="red", err=True)

@@ -156,7 +156,7 @@ class Registry:
         try:
             answer = await self._asynchronous.get(f"{self.url}/schemas/ids/{schema_id}")
         except httpx.HTTPError as problem:
-            raise RegistryDown(self._place, repr(problem)) from problem
+            raise RegistryDown(self._place, f"does not answer: {problem or type(problem).__name__}") from problem
         return self._told(schema_id, answer)
 
     def writer_now(self, schema_id: int) -> Codec | None:
@@ -199,7 +199,7 @@ class Registry:
         try:
             return self._synchronous.request(method, f"{self.url}{path}", json=body)
         except httpx.HTTPError as problem:
-            raise RegistryDown(self._place, repr(problem)) from problem
+            raise RegistryDown(self._place, f"does not answer: {problem or type(problem).__name__}") from problem
 
     def _body(self, answer: httpx.Response, member: str) -> dict[str, Any]:
         """The answer's JSON object, if it is a good one with that member."""

@@ -10,6 +10,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from streams.worker.addresses import shown
+
 # Between two attempts to connect; the first is made again after a second.
 MOST_DELAY_SECONDS: Final = 5
 # MQTT 5, section 3.2.2.2
@@ -20,7 +22,7 @@ def connect(client: Client, url: str, **options: Any) -> None:  # noqa: ANN401
     """Start connecting to `mqtt[s]://[user:password@]host[:port]` in the client's own thread, and again whenever the link is lost."""
     address = urlsplit(url)
     if address.scheme not in ("mqtt", "mqtts") or not address.hostname:
-        raise ValueError(f"{url!r} is not mqtt://host:port or mqtts://host:port")
+        raise ValueError(f"{shown(url)!r} is not mqtt://host:port or mqtts://host:port")
     if address.scheme == "mqtts":
         client.tls_set()
     if address.username is not None:

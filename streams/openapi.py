@@ -1,6 +1,6 @@
 """An OpenAPI document as a page to read, which needs nothing from anywhere else."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -13,7 +13,17 @@ def page(document: Mapping[str, Any]) -> str:
         for path, operations in document["paths"].items()
         for method, operation in operations.items()
     )
-    return f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{title}</title><h1>{title}</h1>{"".join(questions)}</html>'
+    return f"{_head(title)}{''.join(questions)}</html>"
+
+
+def home(title: str, paths: Sequence[str]) -> str:
+    """The first page of a worker: a link to each path, or its text where something has to be filled in."""
+    links = "".join(f"<li>{_address(path, 'get')}" for path in paths)
+    return f"{_head(escape(title))}<ul>{links}</ul></html>"
+
+
+def _head(title: str) -> str:
+    return f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{title}</title><h1>{title}</h1>'
 
 
 def _address(path: str, method: str) -> str:

@@ -1,11 +1,13 @@
 """What questions to the warehouse have in common: from when to when, in which steps, and page by page."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MOST_ROWS: Final = 10_000
 MOST_SECONDS: Final = 10
@@ -74,16 +76,61 @@ class Stepped(Paged):
     step: Literal["hour", "day", "all"] = Field(default="day", description="Of time, of which each has rows of its own.")
     day_starts: time = Field(
         default=time(0),
-        description="When a day begins, UTC or with an offset. With a night shift, each night is of one day.",
+        description="When a day begins, UTC or with an offset, whatever the clocks there are set to.",
     )
 
-    def steps(self) -> dict[str, int]:
-        """Parameters of a query: when any step begins, and how long it is, in milliseconds."""
+    def steps(self) -> dict[str, Any]:
+        """Parameters of a query: when any step begins and how long it is, in milliseconds, by the clocks of which zone."""
         bounds = self.bounds()
         if self.step == "all":
-            return {"origin": bounds["since"], "step": max(1, bounds["until"] - bounds["since"])}
+            return {"origin": bounds["since"], "step": max(1, bounds["until"] - bounds["since"]), "zone": "UTC"}
         day = datetime.combine(datetime(1970, 1, 1, tzinfo=UTC), self.day_starts, self.day_starts.tzinfo or UTC)
-        return {"origin": int(day.timestamp() * 1000), "step": HOUR_MS if self.step == "hour" else DAY_MS}
+        return {"origin": int(day.timestamp() * 1000), "step": HOUR_MS if self.step == "hour" else DAY_MS, "zone": "UTC"}
+
+
+_ZONED: Final = re.compile(r"(?P<time>[0-9:.]+)[ \[](?P<zone>[A-Za-z][\w+-]*(?:/[\w+-]+)*)\]?")
+
+
+def _with_zone(said: object) -> object:
+    """`06:00 Europe/Berlin` as a time with that zone; other texts are left to pydantic."""
+    found = _ZONED.fullmatch(said.strip()) if isinstance(said, str) else None
+    if found is None:
+        return said
+    try:
+        return time.fromisoformat(found["time"]).replace(tzinfo=ZoneInfo(found["zone"]))
+    except (ZoneInfoNotFoundError, OSError) as error:
+        raise ValueError(f"no time zone {found['zone']!r}: a name is such as Europe/Berlin") from error
+
+
+class Zoned(Stepped):
+    """The same by the clocks of a place."""
+
+    day_starts: Annotated[time, BeforeValidator(_with_zone)] = Field(
+        default=time(0),
+        description="When a day begins: UTC, with an offset, or by the clocks of a zone, as in `06:00 Europe/Berlin`, where a day may have "
+        "23 hours or 25. With a night shift, each night is of one day.",
+    )
+
+    def steps(self) -> dict[str, Any]:
+        """As of every Stepped; of days in a zone, `origin` is what its clocks show."""
+        if self._zone is None or self.step == "all":
+            return super().steps()
+        # an hour begins when one does there on the first day
+        of_hour = datetime.combine(self.start.astimezone(self._zone), self.day_starts)
+        wall = datetime.combine(datetime(1970, 1, 1, tzinfo=UTC), self.day_starts.replace(tzinfo=None), UTC)
+        hours = {"origin": int(of_hour.timestamp() * 1000) - 2 * DAY_MS, "step": HOUR_MS, "zone": "UTC"}  # before all that is asked for
+        return hours if self.step == "hour" else {"origin": int(wall.timestamp() * 1000), "step": DAY_MS, "zone": self._zone.key}
+
+    def began(self, at: int) -> int:
+        """When a step began (ms), of the `at` that a query gave."""
+        if self._zone is None or self.step != "day":
+            return at
+        wall = datetime.fromtimestamp(at / 1000, UTC).replace(tzinfo=self._zone)
+        return int(wall.timestamp() * 1000)
+
+    @property
+    def _zone(self) -> ZoneInfo | None:
+        return self.day_starts.tzinfo if isinstance(self.day_starts.tzinfo, ZoneInfo) else None
 
 
 def within(column: str) -> str:
@@ -97,8 +144,9 @@ def named(**columns: str) -> str:
 
 
 def step_of(column: str) -> str:
-    """Column `at`: when the step begins that a time is in (ms), with the parameters of `Stepped.steps`."""
-    return f"{{origin:Int64}} + intDiv(toUnixTimestamp64Milli({column}) - {{origin:Int64}}, {{step:Int64}}) * {{step:Int64}} AS at"
+    """Column `at`: when the step begins that a time is in (ms), by the clocks of `zone`, with the parameters of `Stepped.steps`."""
+    wall = f"toUnixTimestamp64Milli({column}) + timeZoneOffset(toTimeZone({column}, {{zone:String}})) * 1000"
+    return f"{{origin:Int64}} + intDiv({wall} - {{origin:Int64}}, {{step:Int64}}) * {{step:Int64}} AS at"
 
 
 def rows_of(frame: pl.DataFrame) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from faust.web.drivers.aiohttp import Web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from streams.lag import consumption, recovery_of, waiting
+from streams.openapi import home
 from streams.settings import settings
 from streams.worker.connections import Listening, speaks
 
@@ -53,6 +54,7 @@ def mount(app: "App") -> None:
     server.web_app.middlewares.append(guard(app))
     server._create_site = lambda: web.SockSite(server._runner, Listening.at(app.conf.web_bind, app.conf.web_port))  # type: ignore[method-assign]  # noqa: SLF001
     routes = server.web_app.router
+    routes.add_get("/", lambda request: _home(app, request))
     routes.add_get("/live", lambda _: _live(app))
     routes.add_get("/ready", lambda _: _ready(app))
     routes.add_get("/metrics", make_aiohttp_handler(app.metrics.registry))
@@ -97,6 +99,12 @@ def guard(app: "App") -> Middleware:
 def asks_for(request: web.Request) -> str:
     """The tenant whose token a request came with; empty: it may ask for all."""
     return cast(str, request.get(_TENANT, ""))
+
+
+async def _home(app: "App", request: web.Request) -> web.Response:
+    """Links to all that can be asked for by its address alone."""
+    found = {route.resource.canonical for route in request.app.router.routes() if route.method == "GET" and route.resource}
+    return web.Response(text=home(f"Headrace, {app.conf.id} worker", sorted(found - {"/"})), content_type="text/html")
 
 
 async def _live(app: "App") -> web.Response:

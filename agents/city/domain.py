@@ -27,7 +27,7 @@ RULES: Final = (
         clears=_clears,
         threshold=_critical,
         cooldown_ms=10 * MINUTE_MS,
-        message="manhole {device}: {subject} is {value:g}, unsafe above {threshold:g}",
+        message="manhole {device}: {subject} is {value:g}{unit}, unsafe above {threshold:g}{unit}",
     ),
     Rule(
         name="light-faulty",
@@ -67,7 +67,7 @@ RULES: Final = (
         clears=_clears,
         threshold=_critical,
         cooldown_ms=15 * MINUTE_MS,
-        message="{subject} of {device} is {value:.1f}, critical above {threshold:g}",
+        message="{subject} of {device} is {value:.1f}{unit}, critical above {threshold:g}{unit}",
     ),
 )
 

@@ -24,7 +24,7 @@ RULES: Final = (
         clears=_value < 0.95 * _critical,
         threshold=_critical,
         cooldown_ms=300_000,
-        message="{subject} of {device} is {value:.1f}, critical above {threshold:g}",
+        message="{subject} of {device} is {value:.1f}{unit}, critical above {threshold:g}{unit}",
     ),
     # Apart from the alert, so that operators can change or retire either.
     Rule(
@@ -34,7 +34,7 @@ RULES: Final = (
         clears=_value < 0.95 * _critical,
         threshold=_critical,
         cooldown_ms=300_000,
-        message="{device} is told to stop: {subject} is {value:.1f}, critical above {threshold:g}",
+        message="{device} is told to stop: {subject} is {value:.1f}{unit}, critical above {threshold:g}{unit}",
         command="stop",
     ),
 )
@@ -55,7 +55,8 @@ TREND_RULES: Final = (
         clears=(_likely < 0.4) | _met,
         threshold=_critical,
         cooldown_ms=30 * MINUTE_MS,
-        message="{subject} of {device} is {value:.1f} and expected at {threshold:g} in {minutes:.0f} minutes ({confidence:.0%} sure)",
+        message="{subject} of {device} is {value:.1f}{unit} and expected at {threshold:g}{unit} in {minutes:.0f} minutes "
+        "({confidence:.0%} sure)",
         forecast=Forecast(
             expected_at=pl.col("timestamp") + trends.panes_until(_critical) * MINUTE_MS,
             confidence=pl.when(_met).then(1.0).otherwise(_likely),
@@ -68,7 +69,7 @@ TREND_RULES: Final = (
         clears=pl.col("change").abs() < 0.5 * pl.col("fast"),
         threshold=pl.col("fast"),
         cooldown_ms=10 * MINUTE_MS,
-        message="{subject} of {device} moved by more than {threshold:g} in a minute, to {value:.1f}",
+        message="{subject} of {device} moved by more than {threshold:g}{unit} in a minute, to {value:.1f}{unit}",
     ),
     Rule(
         name="stuck",
@@ -77,7 +78,7 @@ TREND_RULES: Final = (
         clears=_constant_ms < MINUTE_MS,
         threshold=pl.lit(15.0),
         cooldown_ms=60 * MINUTE_MS,
-        message="{subject} of {device} has been exactly {value:g} for more than {threshold:g} minutes: is the sensor alive?",
+        message="{subject} of {device} has been exactly {value:g}{unit} for more than {threshold:g} minutes: is the sensor alive?",
     ),
     Rule(
         name="missing",
@@ -87,7 +88,7 @@ TREND_RULES: Final = (
         clears=(_silent_ms < MINUTE_MS) | (_silent_ms >= trends.FORGOTTEN_MS),
         threshold=pl.lit(5.0),
         cooldown_ms=60 * MINUTE_MS,
-        message="{subject} of {device} has said nothing for more than {threshold:g} minutes, while others of its partition have",
+        message="{subject} of {device} has said nothing for more than {threshold:g} minutes, while other devices have reported",
     ),
 )
 """Once a minute, of each sensor's trend."""

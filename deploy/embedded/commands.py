@@ -18,6 +18,8 @@ from deploy.embedded import control, processes
 from deploy.embedded.artifacts import fetch, missing, pins
 from deploy.embedded.errors import StackError
 from deploy.embedded.stack import ALL, LocalStack, owned
+from deploy.output.listing import show
+from deploy.running import running
 from streams.settings import Settings, settings
 
 console = Console()
@@ -68,6 +70,11 @@ def status() -> None:
     """Show what runs and whether it answers; exit code 1 unless everything does."""
     ours = settings()
     console.print(_table(ours))
+    workers = [(each.name, each.state, each.url, each.pid or "", each.lag if each.lag is not None else "") for each in running(ours)]
+    if workers:
+        show(("worker", "state", "address", "pid", "records behind"), workers, workers, as_json=False)
+    else:
+        console.print("No worker runs here: faust -A streams.factory worker -l info starts one.", highlight=False, soft_wrap=True)
     if not control.supervisor(ours) and processes.find(ours.data):
         console.print(
             "It belongs to a demo in another terminal and ends with it."

@@ -36,6 +36,7 @@ CHECKS = [
     "clock",
     "descriptors",
     "disk",
+    "workers",
 ]
 CHANGELOG = next(iter(CHANGELOGS))
 

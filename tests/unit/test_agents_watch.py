@@ -205,6 +205,12 @@ def test_a_rule_that_crashes_leaves_no_trace_of_its_batch():
     assert watch == Watch(watch.domain, "acme", ledger=watch.ledger)
 
 
+def test_messages_have_units_and_what_is_over_says_so(watch):
+    raised = observe(watch, 0, reading(10, 166.4)).alerts["message"].item()
+    assert raised == "temperature of press is 166.4 °C, critical above 150 °C"
+    assert observe(watch, 1, reading(20, 85.0)).alerts["message"].item() == "above-critical of press is over: temperature is 85 °C"
+
+
 def test_rules_that_crash_are_told_from_those_that_judge_and_change_nothing(watch):
     crashing = dataclasses.replace(FACTORY.rules[0], name="crash", message="{no_such_fact}")
     watch.adopt(dataclasses.replace(FACTORY, rules=[crashing, *FACTORY.rules]))

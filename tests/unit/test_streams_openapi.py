@@ -2,7 +2,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from streams.openapi import page
+from streams.openapi import home, page
 
 
 def operation(*fields, **more):
@@ -59,3 +59,10 @@ def test_every_question_is_told_with_what_it_takes(read):
 
 def test_links_lead_to_what_can_be_asked_by_its_address_alone_and_nowhere_else(read):
     assert read.links == ["/api/devices", "/api/silences"]
+
+
+def test_the_first_page_links_to_what_can_be_asked_by_its_address_alone():
+    text = home("Headrace, <a> worker", ["/api/alerts", "/api/alerts/{alert_id}"])
+    assert '<a href="/api/alerts">/api/alerts</a>' in text
+    assert "<li>/api/alerts/{alert_id}" in text
+    assert "<a> worker" not in text

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -111,6 +112,46 @@ def test_a_rollup_is_of_its_readings_each_counted_once(clickhouse, by, groups, s
     assert more is None
 
 
+BERLIN = ZoneInfo("Europe/Berlin")
+DAYS = [datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None) + timedelta(days=number) for number in range(400)]
+CHANGES = [day for day in DAYS if (day + timedelta(days=1)).replace(tzinfo=BERLIN).utcoffset() != day.replace(tzinfo=BERLIN).utcoffset()]
+"""The days to come on which the clocks in Berlin are changed: what is older than 90 days is not kept."""
+
+
+@pytest.fixture(scope="module")
+def weeks(clickhouse):
+    """With a reading every half hour of the days around those."""
+    rows = [
+        {"device_id": "press-1", "sensor_type": "pressure", "value": 1.0}
+        | {"timestamp": day.replace(tzinfo=UTC) + timedelta(days=-1, minutes=30 * step)}
+        | {"location": "", "plant": "plant-1", "metadata": [{"key": "production_line", "value": "line-1"}]}
+        for day in CHANGES
+        for step in range(4 * 48)
+    ]
+    frame = pl.DataFrame(rows).cast({"metadata": READINGS.codec.columns["metadata"], "timestamp": pl.Datetime("ms", "UTC")})
+    numbered = frame.with_row_index("offset").with_columns(pl.col("offset").cast(pl.Int64), partition=pl.lit(0, pl.Int32))
+    clickhouse.insert("readings", numbered, "weeks")
+    return clickhouse
+
+
+@pytest.mark.parametrize("said", ["06:00 Europe/Berlin", "06:00[Europe/Berlin]"])
+@pytest.mark.parametrize("day", CHANGES)
+def test_days_begin_by_the_clocks_of_a_zone_through_their_changes(weeks, said, day):
+    before, change, end = ((day + timedelta(days=number, hours=6)).replace(tzinfo=BERLIN).astimezone(UTC) for number in (-1, 0, 1))
+    rows, _ = ask(weeks, by="line", day_starts=said, start=before.isoformat(), end=end.isoformat())
+    assert [row["at"] for row in rows] == [int(at.timestamp() * 1000) for at in (before, change)]
+    # the night of the change belongs to the day that began before it, of 23 hours or 25
+    assert [row["readings"] for row in rows] == [(change - before) // timedelta(minutes=30), 48]
+    assert {change - before} <= {timedelta(hours=23), timedelta(hours=25)}
+
+
+def test_hours_of_a_zone_are_hours(weeks):
+    begin = CHANGES[0].replace(tzinfo=UTC)
+    asked = {"start": begin.isoformat(), "end": (begin + timedelta(hours=4)).isoformat()}
+    rows, _ = ask(weeks, by="line", step="hour", day_starts="06:00 Europe/Berlin", **asked)
+    assert [row["at"] for row in rows] == [int(begin.timestamp() * 1000) + hour * HOUR for hour in range(4)]
+
+
 def test_with_the_day_starting_with_the_night_shift_each_night_is_of_one_day(clickhouse):
     rows, _ = ask(clickhouse, by="shift", day_starts="22:00")
     assert rows == ask(clickhouse, by="shift", day_starts="06:00+08:00")[0]
@@ -181,6 +222,8 @@ def test_pages_follow_each_other_and_the_last_says_so(clickhouse):
         ({"by": "machine"}, "'line', 'shift' or 'line,shift'"),
         ({"step": "week"}, "'hour', 'day' or 'all'"),
         ({"day_starts": "25:00"}, "valid time"),
+        ({"day_starts": "25:00 Europe/Berlin"}, "hour must be in 0..23"),
+        ({"day_starts": "06:00 Mars/Olympus"}, "no time zone 'Mars/Olympus'"),
         ({"limit": "0"}, "greater than or equal to 1"),
         ({"end": "1000-01-01T00:00:00Z"}, "greater than or equal to 1970"),
     ],

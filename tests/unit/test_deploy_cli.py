@@ -1,0 +1,31 @@
+from importlib.metadata import version
+
+import pytest
+from typer.testing import CliRunner
+
+from deploy.cli import app
+
+
+def run(*words):
+    return CliRunner().invoke(app, words)
+
+
+def test_it_says_which_version_it_is():
+    assert run("--version").output == f"headrace {version('headrace')}\n"
+
+
+@pytest.mark.parametrize("words", [["-h"], ["alerts", "-h"], ["alerts", "list", "-h"], ["topics", "-h"]])
+def test_help_is_short_too(words):
+    done = run(*words)
+    assert (done.exit_code, "Usage" in done.output) == (0, True)
+
+
+@pytest.mark.parametrize(("words", "meant"), [(["alert", "list"], "alerts"), (["statu"], "status"), (["rules", "lst"], "list")])
+def test_a_misspelt_command_is_told_what_may_be_meant(words, meant):
+    done = run(*words)
+    assert (done.exit_code, f"Did you mean '{meant}'?" in done.output) == (2, True)
+
+
+def test_a_name_that_is_not_there_is_told_in_a_sentence():
+    done = run("rules", "retire", "factori", "x")
+    assert (done.exit_code, done.output) == (1, "no domain factori; there are factory, city, districts\n")

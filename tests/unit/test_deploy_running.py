@@ -1,0 +1,72 @@
+import json
+import subprocess
+import sys
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+
+from deploy import running as module
+from deploy.checks import Idle, Ill, workers
+from deploy.running import running
+from streams.settings import Settings
+
+READY = {"ready": True, "checks": {"lag": {"ok": True, "detail": {"records": {"a/0": 3, "a/1": None, "b/0": 4}}}}}
+UNREADY = {"ready": False, "checks": {"kafka": {"ok": False, "detail": {}}, "lag": {"ok": True, "detail": "reads nothing"}}}
+
+
+@contextmanager
+def worker(body, name="factory", kafka="127.0.0.1:1"):
+    """A process with a worker's command line, and what answers in its place."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if body.get("ready") else 503)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        words = ["-A", f"streams.{name}", "worker", f"--web-port={server.server_port}"]
+        process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *words], env={"HEADRACE_KAFKA": kafka})
+        try:
+            yield process, f"http://127.0.0.1:{server.server_port}"
+        finally:
+            process.kill()
+            process.wait()
+            server.shutdown()
+
+
+@pytest.fixture
+def ours(monkeypatch):
+    monkeypatch.setattr(module, "PORTS", dict.fromkeys(module.PORTS, 1))  # nothing answers there
+    return Settings(kafka="127.0.0.1:1")
+
+
+def test_a_worker_is_found_by_its_process_and_tells_its_state_and_lag(ours):
+    with worker(READY) as (process, url):
+        (found,) = running(ours)
+    assert found == ("factory", process.pid, url, "ready", 7)
+
+
+def test_a_worker_that_is_not_ready_says_what_is_not(ours):
+    with worker(UNREADY, "desk") as (_, url):
+        assert [(each.name, each.state, each.lag) for each in running(ours)] == [("desk", "not ready: kafka", None)]
+        with pytest.raises(Ill, match="desk not ready: kafka") as ill:
+            workers(ours)
+    assert ill.value.remedy == f"{url}/ready says more"
+
+
+def test_what_answers_something_else_is_told_and_workers_of_another_kafka_are_not_ours(ours):
+    with worker({"error": "a token is needed"}), worker(READY, "city", kafka="elsewhere:9092"):
+        assert [(each.name, each.state) for each in running(ours)] == [("factory", "does not say: status 503")]
+
+
+def test_without_workers_doctor_says_how_to_start_one_and_nothing_is_wrong(ours):
+    with pytest.raises(Idle, match="none runs") as idle:
+        workers(ours)
+    assert "faust -A streams.factory worker" in idle.value.remedy
