@@ -1,5 +1,6 @@
 """The `headrace` command."""
 
+import logging
 from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated, Any, Final
@@ -84,6 +85,8 @@ def headrace(
     version: Annotated[bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Which this is.")] = False,
 ) -> None:
     """Stream processing on Kafka."""
+    # librdkafka's own lines: commands tell of its errors in words
+    logging.getLogger("streams.producer").addHandler(logging.NullHandler())
 
 
 if __name__ == "__main__":

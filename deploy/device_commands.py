@@ -144,7 +144,7 @@ def _credential(kind: Kind, tenant: str, device: str, name: str, secret: str, pu
         return Credential.model_validate({"tenant": tenant or settings().tenant, "device": device, **about})
     except ValidationError as wrong:
         first = wrong.errors(include_input=False)[0]
-        raise typer.BadParameter(f"{first['loc'][0]}: {first['msg']}") from wrong
+        raise typer.BadParameter(f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from wrong
 
 
 def _give(credential: Credential) -> None:

@@ -46,7 +46,7 @@ def set_group(
         group = Group(tenant=whose, name=name, data_type=data_type, district=district, devices=ids)
     except ValidationError as wrong:
         first = wrong.errors(include_input=False)[0]
-        raise typer.BadParameter(f"{first['loc'][0]}: {first['msg']}") from wrong
+        raise typer.BadParameter(f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from wrong
     with reached():
         asyncio.run(operators.apply(settings(), DEVICE_GROUPS, whose, [group]))
     typer.echo(f"{whose}/{name}: {len(ids.split())} devices")

@@ -59,7 +59,7 @@ def check(file: File) -> None:
     Exit status 0: they fit. 1: one does not; its place and what is wrong are printed.
     """
     found = _parse(file)
-    typer.echo(f"{len(found.rows)} rules fit {found.domain}")
+    typer.echo(f"{len(found.rows)} {'rule fits' if len(found.rows) == 1 else 'rules fit'} {found.domain}")
 
 
 @app.command("test")

@@ -9,7 +9,7 @@ def page(document: Mapping[str, Any]) -> str:
     """Every question of the document with what it takes, as HTML; those that can be asked by their address alone are links."""
     title = escape(document["info"]["title"])
     questions = (
-        f"<h2>{method.upper()} {_address(path, method)}</h2><p>{escape(operation['summary'])}</p>{_table(operation)}"
+        f"<h2>{method.upper()} {_address(path, method, operation)}</h2><p>{escape(operation['summary'])}</p>{_table(operation)}"
         for path, operations in document["paths"].items()
         for method, operation in operations.items()
     )
@@ -18,7 +18,7 @@ def page(document: Mapping[str, Any]) -> str:
 
 def home(title: str, paths: Sequence[str]) -> str:
     """The first page of a worker: a link to each path, or its text where something has to be filled in."""
-    links = "".join(f"<li>{_address(path, 'get')}" for path in paths)
+    links = "".join(f"<li>{_address(path, 'get', {'parameters': []})}" for path in paths)
     return f"{_head(escape(title))}<ul>{links}</ul></html>"
 
 
@@ -26,16 +26,22 @@ def _head(title: str) -> str:
     return f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{title}</title><h1>{title}</h1>'
 
 
-def _address(path: str, method: str) -> str:
-    return escape(path) if "{" in path or method != "get" else f'<a href="{escape(path)}">{escape(path)}</a>'
+def _address(path: str, method: str, operation: Mapping[str, Any]) -> str:
+    """A link, unless something has to be filled in."""
+    needed = "{" in path or method != "get" or any(parameter["required"] for parameter in operation["parameters"])
+    return escape(path) if needed else f'<a href="{escape(path)}">{escape(path)}</a>'
 
 
 def _table(operation: Mapping[str, Any]) -> str:
     rows = [
-        "".join(f"<td>{escape(cell)}" for cell in (name, "needed" if required else str(about.get("default", "")), meaning, _values(about)))
+        "".join(f"<td>{escape(cell)}" for cell in (name, "needed" if required else _default(about), meaning, _values(about)))
         for name, required, meaning, about in _fields(operation)
     ]
     return f"<table><tr><th>name<th>default<th>meaning<th>values<tr>{'<tr>'.join(rows)}</table>" if rows else ""
+
+
+def _default(about: Mapping[str, Any]) -> str:
+    return "" if about.get("default") is None else str(about["default"])
 
 
 def _values(about: Mapping[str, Any]) -> str:

@@ -65,7 +65,8 @@ class Rulebook:
         domain = self.watching.domain
         there = {"readings": domain.rules, "trends": domain.trend_rules}
         rules = [
-            {"name": rule.name, "over": over, "severity": rule.severity, "message": rule.message, "command": rule.command, "from": "code"}
+            {"name": rule.name, "over": over, "severity": rule.severity, "raises": " ".join(str(rule.raises).split())}
+            | {"message": rule.message, "command": rule.command, "from": "code"}
             | ({**self.rules[rule.name][0].model_dump(mode="json"), "from": "operator"} if rule.name in self.rules else {})
             for over, rules in there.items()
             for rule in rules

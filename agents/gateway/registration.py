@@ -94,7 +94,7 @@ def problem(wrong: ValueError) -> str:
     if not isinstance(wrong, ValidationError):
         return str(wrong)
     first = wrong.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def _read(cells: Mapping[str, Any], unless_said: Mapping[str, str]) -> Registration:

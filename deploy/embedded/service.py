@@ -18,6 +18,7 @@ from deploy.embedded.errors import StackError
 from deploy.patience import Patience
 from schemas.folders import private
 from streams.settings import Settings
+from streams.worker.addresses import shown
 
 LOG_BYTES: Final = 16 * 1024 * 1024  # of one log file; the one before is kept as <service>.log.1
 TAIL_LINES: Final = 12
@@ -149,7 +150,7 @@ def address(name: str, url: str) -> tuple[str, int]:
     parts = urlsplit(url if "://" in url else f"//{url}")
     if parts.hostname not in ("127.0.0.1", "localhost") or not parts.port:
         raise StackError(
-            f"HEADRACE_{name.upper()} is {url!r}, which the local stack cannot serve: it needs 127.0.0.1:<port>. "
+            f"HEADRACE_{name.upper()} is {shown(url)!r}, which the local stack cannot serve: it needs 127.0.0.1:<port>. "
             "To work with servers elsewhere, start the workers without `headrace up`."
         )
     return parts.hostname, parts.port
