@@ -1,5 +1,6 @@
 """Sparkplug edge nodes through broker, gateway and city worker: births, data by alias, a gateway that is killed, deaths, commands."""
 
+import re
 import time
 from contextlib import closing
 from uuid import uuid4
@@ -129,11 +130,13 @@ def test_what_no_birth_told_is_a_dead_letter_with_the_reason(line, edge):
     assert (letter["reason"], letter["detail"]) == ("untold-metric", "alias 77: no metric of its birth has it, or two have")
 
 
-def test_what_is_historical_raises_no_alert_of_now(line, edge):
+def test_what_is_historical_raises_no_alert_of_now_though_nothing_came_before_it(line):
     then = int(time.time() * 1000) - 3_600_000
-    edge.tell("oven", metric("temperature", 60, kind=DataType.INT32, timestamp=then, is_historical=True))
-    wait(lambda: (60, then) in [(value, at) for _, value, at in line.readings()], lambda: f"{line.readings()}", 60)
-    ours = pl.col("device_id") == line.named("e1", "oven")
+    late = EdgeNode(line.settings, line.group, "e3", {})
+    late.connect()
+    late.tell("kiln", metric("temperature", 60, kind=DataType.INT32, datatype=DataType.INT32, timestamp=then, is_historical=True))
+    wait(lambda: ("kiln", 60, then) in line.readings(), lambda: f"{line.readings()}", 60)
+    ours = pl.col("device_id") == line.named("e3", "kiln")
     wait(lambda: line.topics.frame(ALERTS).filter(ours).height, line.gateway.tail, 60)
     (alert,) = line.topics.frame(ALERTS).filter(ours).to_dicts()
     assert (alert["historic"], alert["changed_at"], alert["value"]) == (True, then, 60)
@@ -153,3 +156,15 @@ def test_nothing_of_it_was_undecodable(line):
     said = line.topics.frame(SPARKPLUG).filter(pl.col("device_id").str.starts_with(line.named("")))
     assert said.height
     assert set(said["data_type"]) == {"sparkplug"}
+
+
+def test_the_ledger_counts_each_message_once(line):
+    found = re.findall(r'^(headrace_(?:device|gateway)_messages_total)\{.*?outcome="(\w+)".*?\} (\S+)$', metrics(line), re.MULTILINE)
+    told = {(name.split("_")[1], outcome): float(value) for name, outcome, value in found}
+    ends = ("delivered", "rejected", "duplicate", "coalesced")
+    assert told["device", "accepted"] == sum(told.get(("device", end), 0) for end in ends)
+    assert told["gateway", "passed"] == told["device", "accepted"] - told.get(("device", "further"), 0)
+
+
+def metrics(line):
+    return http.get(f"http://127.0.0.1:{line.port}/metrics").text
