@@ -15,12 +15,12 @@ import psutil
 
 from deploy.embedded import processes
 from deploy.embedded.errors import StackError
+from deploy.embedded.log_files import bound
 from deploy.patience import Patience
 from schemas.folders import private
 from streams.settings import Settings
 from streams.worker.addresses import shown
 
-LOG_BYTES: Final = 16 * 1024 * 1024  # of one log file; the one before is kept as <service>.log.1
 TAIL_LINES: Final = 12
 STOP_SECONDS: Final = 30.0
 START_SECONDS: Final = 180.0  # without work: Kafka checks every open segment after a crash, on a busy machine for minutes
@@ -75,8 +75,6 @@ class Service(ABC):
         """Start the process; it is not yet ready."""
         private(self.folder)
         private(self.log.parent)
-        if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
-            self.log.replace(self.log.with_suffix(".log.1"))
         command = self.command()
         environment = self.settings.environment(**processes.marks(self.settings.data, self.name), **self.variables())
         with self.log.open("ab") as log:
@@ -84,6 +82,8 @@ class Service(ABC):
             self.process = psutil.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, env=environment, start_new_session=True
             )
+        process = self.process
+        bound(self.log, while_=lambda: process.poll() is None)
 
     def wait(self, report: Callable[[str], None] = lambda _: None) -> None:
         """Return when it answers; StackError if it stopped, or neither answers nor works for START_SECONDS."""

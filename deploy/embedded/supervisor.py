@@ -13,6 +13,7 @@ from collections import defaultdict, deque
 from typing import Final, NoReturn
 
 from deploy.embedded.errors import StackError
+from deploy.embedded.log_files import rotate
 from deploy.embedded.service import Service
 from deploy.embedded.stack import LocalStack
 from streams.settings import settings
@@ -63,6 +64,7 @@ def _watch(stack: LocalStack) -> NoReturn:
     deaths: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=DEATHS))
     while True:
         time.sleep(0.5)
+        rotate(stack.settings.data / "logs" / "supervisor.log")
         for service in stack.services:
             if not service.running:
                 _revive(service, deaths[service.name])

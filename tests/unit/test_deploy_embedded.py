@@ -5,6 +5,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,7 +19,8 @@ from deploy.embedded.artifacts import Pin, fetch, pins, unpack
 from deploy.embedded.errors import StackError
 from deploy.embedded.java import JavaService
 from deploy.embedded.kafka import Kafka
-from deploy.embedded.service import address
+from deploy.embedded.log_files import LOG_BYTES
+from deploy.embedded.service import Service, address
 from deploy.embedded.stack import LocalStack
 from schemas.folders import private
 from streams.settings import Settings
@@ -282,3 +284,41 @@ def test_kafkas_password_is_on_no_command_line(monkeypatch, tmp_path):
     assert "a-secret" not in " ".join(ran[0])
     assert words[-1] == "SCRAM-SHA-512=[name=admin,password=a-secret]"
     assert not Path(ran[0][-1][1:]).exists()
+
+
+class Chatty(Service):
+    """Writes so many MiB as fast as it can, then a last line."""
+
+    name = "kafka"
+    mib = 50
+
+    def command(self):
+        line = "import os\nfor number in range({}): os.write(1 + number % 2, b'x' * 1023 + b'\\n')\nos.write(1, b'the end\\n')"
+        return [sys.executable, "-c", line.format(self.mib * 1024)]
+
+    def answers(self):
+        return True
+
+
+def test_a_log_stays_small_whatever_a_service_writes(tmp_path):
+    service = Chatty(Settings(data=tmp_path))
+    service.start()
+    assert service.process.wait(60) == 0
+    before = service.log.with_suffix(".log.1")
+    give_up = time.monotonic() + 30
+    while not (before.exists() and service.log.stat().st_size <= LOG_BYTES) and time.monotonic() < give_up:
+        time.sleep(0.05)
+    assert service.log.stat().st_size + before.stat().st_size <= 2 * LOG_BYTES
+    newest = service.log if service.log.stat().st_size else before
+    assert newest.read_bytes().endswith(b"the end\n")
+    assert sorted(each.name for each in service.log.parent.iterdir()) == ["kafka.log", "kafka.log.1"]
+
+
+def test_a_small_log_is_left_alone_over_starts(tmp_path):
+    for _ in range(2):
+        service = Chatty(Settings(data=tmp_path))
+        service.mib = 1
+        service.start()
+        assert service.process.wait(60) == 0
+    assert service.log.read_bytes().count(b"the end\n") == 2
+    assert not service.log.with_suffix(".log.1").exists()
