@@ -190,8 +190,9 @@ def test_the_truth_knows_each_message_and_whether_somebody_took_it():
 @pytest.mark.parametrize("size", [0, 100, 20_000])
 def test_a_published_packet_is_one_that_the_gateway_reads(qos, size):
     message = Outgoing(0, 7, "lights/x/status", b"x" * size, qos, readable=True)
-    ((_, mid, found, topic, payload, _),), end = parsed(publish(message, 77), 0, 0, has_properties=False)
-    assert (mid, found, topic, payload) == (77 if qos else 0, qos, message.topic, message.payload)
+    (arrival,), end = parsed(publish(message, 77), 0, 0, has_properties=False)
+    assert (arrival.mid, arrival.qos, arrival.topic, arrival.payload) == (77 if qos else 0, qos, message.topic, message.payload)
+    assert not arrival.is_retained
     assert end == len(publish(message, 77))
 
 
