@@ -2,14 +2,15 @@ import re
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from datetime import UTC, datetime
 from importlib.resources import files
 
 import polars as pl
 import pytest
 
-from schemas.catalog import READINGS, STORED, WINDOWS
-from streams.clickhouse import ClickHouse
+from schemas.catalog import MESSAGES, READINGS, STORED, WINDOWS
+from streams.clickhouse import _MIGRATIONS, ClickHouse
 from streams.clickhouse_errors import CannotOpen, ClickHouseAway, RowsRefused, TooMuch
 from streams.pieces import columns
 
@@ -30,6 +31,14 @@ def readings(count=4, start=NOW, offset=0):
     rows = [("press-1", "temperature", 20.0 + n, start + n, "hall-1", line, "plant-1", 0, offset + n) for n in range(count)]
     schema = {**READINGS.codec.columns, "partition": pl.Int32, "offset": pl.Int64}
     return pl.DataFrame([dict(zip(schema, row, strict=True)) for row in rows], schema).select(*columns(READINGS), "partition", "offset")
+
+
+def messages(*topics, start=NOW):
+    """A message of each topic, all of one id and device."""
+    row = dict.fromkeys(MESSAGES[0].codec.columns, "x") | {"message_id": "1", "ingestion_time": start, "processing_time": start}
+    row |= {"metadata": {"qos": 1, "priority": "NORMAL", "gateway_node": "gateway"}}
+    frame = pl.DataFrame([row | {"original_topic": topic} for topic in topics], MESSAGES[0].codec.columns)
+    return frame.select(columns(MESSAGES[0]))
 
 
 def windows(revision, mean):
@@ -54,6 +63,40 @@ def test_migrations_are_numbered_in_four_digits_each_by_its_own():
     numbers = [name.partition("_")[0] for name in SCRIPTS]
     assert all(re.fullmatch(r"\d{4}", number) for number in numbers)
     assert len(set(numbers)) == len(numbers)
+
+
+def test_one_message_id_on_two_topics_is_two_rows_and_one_taken_twice_is_one(clickhouse):
+    clickhouse.insert("messages", messages("parks/1/air", "parks/1/noise", "parks/1/air"), "a")
+    clickhouse.insert("messages", messages("parks/1/noise"), "b")
+    assert sorted(stored(clickhouse, "messages", "original_topic")) == ["parks/1/air", "parks/1/noise"]
+
+
+def apply(client, names):
+    for name in names:
+        client.command((files("deploy") / "clickhouse" / name).read_text())
+
+
+@pytest.mark.parametrize("unrecorded", range(5))
+def test_messages_stored_before_their_topic_was_part_of_the_key_are_kept_wherever_the_migration_was_interrupted(tmp_path, unrecorded):
+    folder = tmp_path / "clickhouse"
+    by_topic = [name for name in SCRIPTS if "messages_by_topic" in name]
+    with closing(ClickHouse("", folder)._connect()) as client:
+        client.command(_MIGRATIONS)
+        earlier = [name for name in SCRIPTS if name < by_topic[0]]
+        apply(client, earlier)
+        rows = messages("parks/1/air"), messages("parks/2/air", start=NOW + 86_400_000)
+        for row in rows:
+            client.insert_arrow("messages", row.to_arrow(compat_level=pl.CompatLevel.oldest()))
+        # so many steps were done, the last of which was not recorded
+        apply(client, by_topic[:unrecorded])
+        for name in [*earlier, *by_topic[: max(unrecorded - 1, 0)]]:
+            client.command("INSERT INTO migrations (name) VALUES ({name:String})", parameters={"name": name})
+    with closing(ClickHouse("", folder)) as clickhouse:
+        clickhouse.open()
+        assert sorted(stored(clickhouse, "messages", "original_topic")) == ["parks/1/air", "parks/2/air"]
+        clickhouse.insert("messages", messages("parks/1/noise"), "c")
+        assert stored(clickhouse, "messages") == [3]
+        assert clickhouse.query("SELECT name FROM system.tables WHERE name LIKE 'messages%'")["name"].to_list() == ["messages"]
 
 
 @pytest.mark.parametrize("contract", STORED, ids=lambda contract: contract.topic)
