@@ -47,7 +47,9 @@ rules:
     message: "{subject} of {device} is {value:.1f}, near its critical {threshold:g}"
     command: slow-down               # optional: what the machine is told when an episode begins or is reopened (over readings)
 
-A rule that has the name of one in the code stands in its place.""",
+A rule that has the name of one in the code stands in its place. Conditions look at one row: they compare and calculate, CASE, IN, LIKE,
+COALESCE, ABS, ROUND, LEFT, SPLIT_PART, EXTRACT and the like, in at most 1,000 characters. Nothing in them looks at other rows or makes
+text longer. A message knows {device}, {subject}, {value}, {threshold} and {unit}, which has a blank before it.""",
 )
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A file of rules.")]
 

@@ -45,7 +45,7 @@ def running(ours: Settings) -> list[Running]:
         return []
     with ThreadPoolExecutor(len(asked)) as pool:
         told = list(pool.map(lambda each: _ask(each[0], each[1], each[2], ours), asked))
-    return sorted(each for each in told if each is not None)
+    return sorted((each for each in told if each is not None), key=lambda each: (each.name, each.url))
 
 
 def _processes() -> Iterator[tuple[int, Sequence[str], str]]:

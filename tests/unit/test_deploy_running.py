@@ -53,6 +53,16 @@ def test_a_worker_is_found_by_its_process_and_tells_its_state_and_lag(ours):
     assert found == ("factory", process.pid, url, "ready", 7)
 
 
+def test_two_workers_of_a_kind_are_told_one_by_one(ours, monkeypatch):
+    with worker(READY) as (_, first), worker(READY) as (_, second):
+        monkeypatch.setattr(
+            module, "_processes", lambda: iter([(1, ["-A", "streams.factory", "worker", "--web-port", first.rpartition(":")[2]], "")])
+        )
+        monkeypatch.setitem(module.PORTS, "factory", int(second.rpartition(":")[2]))
+        assert sorted(each.url for each in running(ours)) == sorted([first, second])
+        assert {each.pid for each in running(ours)} == {1, None}
+
+
 def test_a_worker_that_is_not_ready_says_what_is_not(ours):
     with worker(UNREADY, "desk") as (_, url):
         assert [(each.name, each.state, each.lag) for each in running(ours)] == [("desk", "not ready: kafka", None)]
