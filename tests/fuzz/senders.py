@@ -168,7 +168,8 @@ async def _request(client, settings, fuzz, tally):
         tally.note([sent], ["lost"])
         tally.problems.append(f"CoAP: {error!r}")
         return
-    tally.note([sent], [answer.payload.decode("utf-8", "replace") if answer.code.is_successful() else f"refused {answer.code.dotted}"])
+    said = answer.payload.decode("utf-8", "replace")
+    tally.note([sent], [said if answer.code.is_successful() or said in VERDICTS else f"refused {answer.code.dotted}"])
     if answer.code.class_ == 5:
         tally.problems.append(f"CoAP {answer.code}: {answer.payload[:200]!r}")
 
