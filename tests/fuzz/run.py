@@ -114,7 +114,7 @@ def _metric(worker, name, label=None):
     """Samples of a metric, added up by a label's values, or all."""
     found = {}
     for line in http.get(worker.url("/metrics"), timeout=60).text.splitlines():
-        if line.startswith(name + "{"):
+        if line.startswith((name + "{", name + " ")):
             labels = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', line))
             found[labels.get(label)] = found.get(labels.get(label), 0) + int(float(line.rpartition(" ")[2]))
     return found
@@ -123,7 +123,10 @@ def _metric(worker, name, label=None):
 def _ledger(worker):
     ledger = _metric(worker, "headrace_device_messages_total", "outcome")
     ledger["spooled"] = _metric(worker, "headrace_spooled_messages").get(None, 0)
-    return ledger, _metric(worker, "headrace_gateway_messages_total", "outcome")
+    gateway = _metric(worker, "headrace_gateway_messages_total", "outcome")
+    # what the gateway asks edge nodes for comes back by its subscription, as what it publishes for devices does
+    gateway["of devices"] = gateway["received"] - gateway["own"] - _metric(worker, "headrace_sparkplug_rebirths_total").get(None, 0)
+    return ledger, gateway
 
 
 def _drain(settings, workers, tallies, topics, factory, outcome):
@@ -154,7 +157,7 @@ def _taken(ledger):
 
 
 def _settled(tallies, gateway):
-    return gateway["received"] - gateway["own"] >= tallies["mqtt"].sent and gateway["received"] == sum(
+    return gateway["of devices"] >= tallies["mqtt"].sent and gateway["received"] == sum(
         gateway.get(what, 0) for what in ("produced", "rejected", "answers", "own", "passed")
     )
 
@@ -176,7 +179,7 @@ def _judge(settings, workers, tallies, topics, outcome):
     _require(outcome, "messages accepted, by verdicts and by the ledger", _accepted(tallies, gateway), _taken(ledger))
     parts = sum(ledger.get(name, 0) for name in ("delivered", "spooled", "rejected", "duplicate", "coalesced"))
     _require(outcome, "the ledger: accepted, and its parts", ledger["accepted"], parts)
-    _require(outcome, "messages over MQTT, published and received", tallies["mqtt"].sent, gateway["received"] - gateway["own"])
+    _require(outcome, "messages over MQTT, published and received", tallies["mqtt"].sent, gateway["of devices"])
     there = AdminClient(quiet(settings.kafka, settings)).list_topics(timeout=30).topics
     envelopes = sum(sum(topics.ends(name).values()) for name in there if name in ENVELOPES or name.startswith("iot.raw."))
     _require(outcome, "messages delivered, by the ledger and in Kafka", ledger["delivered"], envelopes)
