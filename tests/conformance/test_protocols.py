@@ -13,6 +13,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from agents.gateway.identity import PUBLISH, Credential, Kind, digest
+from agents.gateway.sparkplug.wire import PAYLOAD
 from deploy.embedded.preflight import free_ports
 from schemas.catalog import CREDENTIALS, TEMPERATURE
 from schemas.registry import Registry
@@ -226,6 +227,19 @@ async def test_a_device_publishes_for_itself_and_for_no_other_until_its_token_is
         assert await sender.send(topic(device), reading(2)) in ("unauthorised", "forbidden")
     assert numbers(records(settings, device)) == [1]
     assert records(settings, f"{device}-2") == []
+
+
+@confirming
+async def test_an_edge_node_of_sparkplug_speaks_for_the_devices_under_it_and_for_no_others(settings, device, protocol):
+    own, data = (
+        let_in(settings, made(settings, f"{device}~edge")),
+        PAYLOAD(metrics=[{"name": b"t", "double_value": 1.0}]).SerializeToString(),
+    )
+    async with protocol(settings, own) as sender:
+        said = [
+            await sender.send(f"spBv1.0/{place}", data) for place in (f"{device}/DDATA/edge/d", f"{device}/DDATA/other/d", "g/NDATA/edge")
+        ]
+    assert said == ["delivered", "forbidden", "forbidden"]
 
 
 @confirming
