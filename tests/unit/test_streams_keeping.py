@@ -1,8 +1,11 @@
 import asyncio
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from agents.gateway.message import Verdict
 from streams import keeping as module
@@ -20,8 +23,8 @@ def cluster(monkeypatch):
     cluster = Cluster()
     monkeypatch.setattr("streams.producer.Librdkafka", cluster.producer)
     monkeypatch.setattr(module, "create_missing", cluster.create)
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.05)
-    monkeypatch.setattr(module, "MAKING_SECONDS", 0.05)
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(module, "MAKING_SECONDS", 0.01)
     return cluster
 
 
@@ -44,11 +47,14 @@ def record(number, tenant, topic):
     return Outgoing(topic, b"k", number.to_bytes(4), [], tenant, urgent=False)
 
 
+def round_of(records):
+    count = len(records)
+    return Round([Verdict.DELIVERED] * count, [each.tenant for each in records], [*records], [*range(count)], [None] * count)
+
+
 async def through(keeping, *records):
     """Verdicts of records that came together."""
-    made = Round(
-        [Verdict.DELIVERED] * len(records), [each.tenant for each in records], [*records], [*range(len(records))], [None] * len(records)
-    )
+    made = round_of(records)
     await keeping.forward(made)
     await keeping.confirm(made)
     adds_up(keeping)
@@ -140,3 +146,78 @@ async def test_a_spool_that_cannot_be_read_is_asked_again_and_does_not_spin(keep
     disk.mend()
     await until(lambda: not keeping.spool.backlog)
     adds_up(keeping)
+
+
+BATCH = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["old", "new"])), min_size=1, max_size=4)
+TROUBLE = st.sampled_from(["late", "report", "full", "broken", "mended", "unmade", "made", "turn"])
+# what is sent in an outage is overdue, and lies in the spool, only after a while
+OUTAGE = st.tuples(st.just("away"), BATCH, st.just("wait"), BATCH | TROUBLE, st.sampled_from(["back", "turn"]))
+STEPS = st.lists(st.one_of(st.tuples(BATCH), st.tuples(TROUBLE), OUTAGE), max_size=10).map(lambda found: [*chain.from_iterable(found)])
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(STEPS)
+def test_whatever_fails_nothing_taken_is_lost_sent_twice_or_out_of_order_and_the_ledger_adds_up(cluster, steps):
+    """Outages, late reports, full and broken disks and topics that cannot be made, in any order, rounds under way beside each other."""
+
+    async def run():
+        nonlocal cluster
+        cluster.__init__()
+        disk, number, verdicts = Disk(), 0, {}
+        made = Keeping(SimpleNamespace(services=[]), Path("nowhere"), lambda mark: None)
+        made.spool = Spool(Path("a/s"), 1 << 20, connect=disk.connect, thread=disk)
+        await made.start()
+        under_way = asyncio.Queue()
+
+        async def confirm():
+            while True:
+                each, records = await under_way.get()
+                await made.confirm(each)
+                verdicts.update(zip(records, each.verdicts, strict=True))
+                adds_up(made)
+                under_way.task_done()
+
+        confirming = asyncio.ensure_future(confirm())
+        for step in steps:
+            match step:
+                case list():
+                    records = [record(number + row, *each) for row, each in enumerate(step)]
+                    number += len(records)
+                    each = round_of(records)
+                    await made.forward(each)
+                    under_way.put_nowait((each, [(one.tenant, one.topic, int.from_bytes(one.value)) for one in records]))
+                case "away" | "back":
+                    cluster.away = step == "away"
+                case "late":
+                    cluster.late = True
+                case "report":
+                    cluster.report(2)
+                case "full" | "broken" | "mended":
+                    disk.mend()
+                    disk.full = step == "full"
+                    if step == "broken":
+                        disk.fail()
+                case "unmade" | "made":
+                    cluster.unmade = {"new"} if step == "unmade" else set()
+                case "turn" | "wait":
+                    await asyncio.sleep(0 if step == "turn" else 0.015)
+            adds_up(made)
+        cluster.away = cluster.late = False
+        cluster.unmade = set()
+        disk.mend()
+        async with asyncio.timeout(PATIENCE):
+            await under_way.join()
+            await until(lambda: not made.spool.rows.total() and not made._overdue)
+        confirming.cancel()
+        adds_up(made)
+        taken = [each for each, verdict in verdicts.items() if verdict is not Verdict.FULL]
+        for topic in ("old", "new"):
+            went = numbers(cluster, topic)
+            assert len(went) == len({*went})
+            assert {each for _, of, each in taken if of == topic} <= {*went}
+            for tenant in "ab":
+                of_tenant = {each for whose, _, each in verdicts if whose == tenant}
+                assert (ours := [each for each in went if each in of_tenant]) == sorted(ours)
+        await made.stop()
+
+    asyncio.run(run())
