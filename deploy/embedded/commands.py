@@ -63,6 +63,15 @@ def down() -> None:
     """Stop the stack, whatever state it is in; the data stays."""
     stopped = control.shut_down(settings())
     console.print(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was running.")
+    if not stopped:
+        _tell_of_others(settings())
+
+
+def _tell_of_others(ours: Settings) -> None:
+    """Say which data folders have a stack that runs, as the usual one is relative to where one stands."""
+    for folder in sorted(processes.folders() - {ours.data.resolve()}):
+        text = f"A stack runs with its data in {folder}: HEADRACE_DATA={shlex.quote(str(folder))} is what names it."
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 @in_words()
@@ -81,6 +90,8 @@ def status() -> None:
             if owned(ours.data)
             else "The supervisor is gone. `headrace up` starts afresh on the same data; `headrace down` stops the rest."
         )
+    if not processes.find(ours.data):
+        _tell_of_others(ours)
     if not all(service.answers() for service in LocalStack(ours).services):
         raise typer.Exit(1)
 

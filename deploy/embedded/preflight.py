@@ -2,6 +2,7 @@
 
 import os
 import random
+import shlex
 import shutil
 import socket
 from itertools import islice
@@ -10,6 +11,7 @@ from typing import Final
 
 import psutil
 
+from deploy.embedded import processes
 from deploy.embedded.errors import StackError
 from schemas.folders import private
 
@@ -25,7 +27,7 @@ def require_port(name: str, host: str, port: int) -> None:
     """StackError if something listens on a service's port."""
     if not is_free(host, port):
         raise StackError(
-            f"Port {port}, which {name} needs, is taken by {_listener(port)}. "
+            f"Port {port}, which {name} needs, is taken by {listener(port)}. "
             f"Stop that, or choose another port with HEADRACE_{name.upper()}."
         )
 
@@ -82,10 +84,16 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def _listener(port: int) -> str:
+def listener(port: int) -> str:
+    """Who has a port, in words: also of which stack it is."""
     try:
         pids = [c.pid for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and tuple(c.laddr)[1:] == (port,) and c.pid]
         process = psutil.Process(pids[0])
+        if ours := processes.belonging(process.pid):
+            folder, service = ours
+            return (
+                f"{service} (pid {process.pid}) of Headrace's own stack in {folder}, which HEADRACE_DATA={shlex.quote(str(folder))} names"
+            )
         return f"{process.name()} (pid {process.pid}: {' '.join(process.cmdline())[:120]})"
     except (psutil.Error, IndexError):
         return "another program, of another user"

@@ -23,6 +23,15 @@ def find(data: Path) -> dict[str, psutil.Process]:
     return {marked.get(SERVICE, str(process.pid)): process for process, marked in _marked() if marked[FOLDER] == folder}
 
 
+def belonging(pid: int) -> tuple[Path, str] | None:
+    """The data folder and the service of a process that is of a stack."""
+    try:
+        marked = psutil.Process(pid).environ()
+    except psutil.Error:
+        return None
+    return (Path(marked[FOLDER]), marked.get(SERVICE, "a process")) if FOLDER in marked else None
+
+
 def folders() -> set[Path]:
     """The data folders of all stacks with a running process on this machine."""
     return {Path(marked[FOLDER]) for _, marked in _marked()}

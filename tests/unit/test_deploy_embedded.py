@@ -322,3 +322,25 @@ def test_a_small_log_is_left_alone_over_starts(tmp_path):
         assert service.process.wait(60) == 0
     assert service.log.read_bytes().count(b"the end\n") == 2
     assert not service.log.with_suffix(".log.1").exists()
+
+
+def test_a_port_that_a_stack_has_is_said_to_be_that_stacks(tmp_path):
+    listens = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); time.sleep(60)"
+    environment = Settings(data=tmp_path).environment(**processes.marks(tmp_path, "kafka"))
+    process = psutil.Popen([sys.executable, "-c", listens], env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        with pytest.raises(StackError, match=rf"kafka \(pid {process.pid}\) of Headrace's own stack in {tmp_path}"):
+            preflight.require_port("kafka", "127.0.0.1", int(process.stdout.readline()))
+    finally:
+        processes.stop([process], 10)
+
+
+def test_down_in_another_folder_says_where_a_stack_runs(tmp_path):
+    process = _sleeper(tmp_path / "there", "kafka")
+    process.stdout.readline()
+    try:
+        environment = Settings(data=tmp_path / "here").environment(COLUMNS="200")
+        said = subprocess.run([sys.executable, "-m", "deploy.cli", "down"], env=environment, capture_output=True, text=True, check=False)
+        assert f"A stack runs with its data in {tmp_path / 'there'}: HEADRACE_DATA=" in said.stdout
+    finally:
+        processes.stop([process], 10)

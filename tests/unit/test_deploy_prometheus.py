@@ -1,4 +1,7 @@
+import signal
+import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -6,8 +9,10 @@ import yaml
 
 import deploy.prometheus
 from deploy.embedded.errors import StackError
+from deploy.embedded.preflight import free_ports, is_free
 from deploy.grafana.queries import metrics_of
 from deploy.prometheus.package import program
+from streams.settings import Settings
 
 FOLDER = Path(deploy.prometheus.__file__).parent
 RULES = [rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
@@ -57,3 +62,27 @@ def test_a_prometheus_of_the_machine_goes_first(tmp_path, monkeypatch):
     ours.touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert program("promtool") == ours
+
+
+def prometheus(port, data):
+    command = [sys.executable, "-m", "deploy.cli", "prometheus", "--port", str(port)]
+    return subprocess.Popen(command, env=Settings(data=data).environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def test_a_taken_port_is_said_with_what_to_do(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server, prometheus(server.getsockname()[1], tmp_path) as refused:
+        said = refused.stdout.read()
+    assert "is taken by" in said
+    assert "--port" in said
+    assert refused.returncode == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_it_says_that_it_answers_when_it_does_and_ends_with_its_terminal(tmp_path, number):
+    (port,) = free_ports(1)
+    with prometheus(port, tmp_path) as running:
+        assert f"answers on http://127.0.0.1:{port}" in running.stdout.readline()
+        assert not is_free("127.0.0.1", port)
+        running.send_signal(number)
+        running.wait(60)
+    assert is_free("127.0.0.1", port)
