@@ -37,6 +37,7 @@ from streams.producer import Producer
 from streams.settings import POLARS_THREADS, settings
 from streams.watchdog import Watchdog
 from streams.worker.descriptors import raise_limit
+from streams.worker.process import Worker
 from streams.writers import Writers
 
 # Encoding and queueing a slice takes 5 ms: what other partitions wait for at most.
@@ -91,6 +92,7 @@ class App(faust.App):
             stream_buffer_maxsize=8,  # batches, not records
             stream_wait_empty=False,  # what is not acknowledged is read again; waiting for it only delays a rebalance
             PartitionAssignor=Assignor,
+            Worker=Worker,
             web_bind=settings().web_bind,
             web_port=web_port,
             worker_redirect_stdouts=False,

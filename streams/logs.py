@@ -1,14 +1,16 @@
 """What others write to our log, kept to what a person can read at three in the morning."""
 
 import logging
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp.http_exceptions import HttpProcessingError
 
 from schemas.quoting import quoted
 
-# aiokafka asks again a dozen times a second, and says so each time.
+# aiokafka and librdkafka ask again some times a second, and say so each time. What goes on is told ever more seldom.
 SECONDS: Final = 10.0
+MOST_SECONDS: Final = 640.0
 LOQUACIOUS: Final = (
     "aiokafka",  # its client
     "aiokafka.cluster",
@@ -17,22 +19,39 @@ LOQUACIOUS: Final = (
     "aiokafka.consumer.group_coordinator",
     "aiohttp.server",  # a traceback for each request that is none
     "coap-server",  # a line for each datagram that is none
+    "streams.producer",  # librdkafka's lines are told there
+    "streams.transport",
+    "streams.fetching",
 )
 
 
+@dataclass
+class _Place:
+    """A line of the code that logs."""
+
+    passed: float
+    seen: float
+    rest: float = SECONDS
+
+
 class Seldom(logging.Filter):
-    """Lets through one record of each place in the code in `SECONDS`."""
+    """Lets through one record of each place in the code in `SECONDS`, then in twice that and so on, until it was silent as long."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._passed: dict[tuple[str, int], float] = {}
+        self._places: dict[tuple[str, int], _Place] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether it is that one."""
-        place = record.pathname, record.lineno
-        if record.created - self._passed.get(place, float("-inf")) < SECONDS:
+        key, now = (record.pathname, record.lineno), record.created
+        place = self._places.get(key)
+        if place is None or now - place.seen >= place.rest:
+            self._places[key] = _Place(now, now)
+            return True
+        place.seen = now
+        if now - place.passed < place.rest:
             return False
-        self._passed[place] = record.created
+        place.passed, place.rest = now, min(2 * place.rest, MOST_SECONDS)
         return True
 
 

@@ -23,6 +23,7 @@ from streams.lag import TIMEOUT_SECONDS, LogEnds, consumption, recovery_of, wait
 from streams.settings import settings
 from streams.stacks import STDERR, dump, end_after
 from streams.stalls import Awake, Stalls
+from streams.worker.kafka_away import KafkaAway
 
 if TYPE_CHECKING:
     from streams.assembly import App
@@ -55,6 +56,7 @@ class Watchdog(Service):
         super().__init__()
         self.limits = limits or Limits()
         self.log_ends = LogEnds(settings().kafka)
+        self._kafka = KafkaAway(settings().kafka)
         self.stalled: Mapping[str, float] = {}
         """Seconds without progress, by what is due; see `Stalls`."""
         self.standing: Mapping[str, float] = {}
@@ -100,7 +102,9 @@ class Watchdog(Service):
         end_after(0)
 
     def _judge(self, due: Mapping[str, Hashable], stalls: Stalls, now: float) -> None:
-        if not self.log_ends.ask():
+        answered = self.log_ends.ask()
+        self._kafka.note(answered, time.time())
+        if not answered:
             due = {name: at for name, at in due.items() if name == SHUTDOWN}
         self.stalled = stalls.observe(due, now)
         for name, seconds in self.stalled.items():

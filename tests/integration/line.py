@@ -39,13 +39,13 @@ ADDRESSES = {}  # folder, module and name of a static member → its port, where
 class Worker:
     """A worker process, started as a user starts it; its log goes to a file that failures quote."""
 
-    def __init__(self, settings, folder: Path, *, instance="", module="streams.factory", port=None, cwd=None):
+    def __init__(self, settings, folder: Path, *, instance="", module="streams.factory", port=None, cwd=None, level="info"):
         self.log = folder / f"worker-{instance or 'x'}-{time.monotonic_ns()}.log"
         self.port = port or ADDRESSES.get((folder, module, instance)) or free_ports(1)[0]
         if instance:
             ADDRESSES[folder, module, instance] = self.port
         faust = str(Path(sys.executable).with_name("faust"))
-        command = [faust, "-A", module, "--datadir", str(folder / "faust"), "worker", "-l", "info", "--web-port", str(self.port)]
+        command = [faust, "-A", module, "--datadir", str(folder / "faust"), "worker", "-l", level, "--web-port", str(self.port)]
         environment = settings.environment(HEADRACE_INSTANCE=instance, **marks(settings.data, f"test-{self.port}"))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -61,7 +61,7 @@ class Worker:
         self.process.wait()
 
     def stop(self):
-        self.wait_for("Starting...")  # before that nobody handles the signal
+        self.wait_for("worker_starting")  # before that nobody handles the signal
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=PATIENCE)
 

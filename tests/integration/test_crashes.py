@@ -62,7 +62,7 @@ def test_two_workers_that_join_leave_and_die_every_few_seconds_change_nothing(ka
             for _ in range(10):
                 if len(here) < 2:
                     here.append(left.enter_context(Worker(kafka, tmp_path)))
-                    here[-1].wait_for("Starting...")
+                    here[-1].wait_for("worker_starting")
                 elif chance.random() < 0.5:
                     here.pop(0).kill()
                 else:

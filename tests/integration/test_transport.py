@@ -256,14 +256,14 @@ def test_a_restarted_worker_takes_up_its_state_where_its_last_checkpoint_ends(ka
 
 def table(log, title):
     """Offsets by partition of the last table of that title which Faust's recovery logged."""
-    rows = log.rpartition(f"+{title}")[2].partition("[")[0]
+    rows = log.rpartition(f"+{title}")[2].partition("\n")[0]
     return {int(partition): int(offset) for partition, offset in re.findall(r"\| (\d+) +\| (-?\d+) +\|", rows)}
 
 
 def test_a_standby_takes_over_with_the_state_already_there(kafka, topics, tmp_path):
     with Worker(kafka, tmp_path) as first:
         first.wait_for("lane_opened")
-        with Worker(kafka, tmp_path) as second:
+        with Worker(kafka, tmp_path, level="debug") as second:
             second.wait_for("lane_opened")
             loaded(kafka, 60_000)
             topics.wait_until_read(second)

@@ -2,7 +2,7 @@ import logging
 
 from aiohttp.http_exceptions import ContentEncodingError
 
-from streams.logs import SECONDS, OneLine, Seldom
+from streams.logs import OneLine, Seldom
 
 
 def record(line, at):
@@ -11,9 +11,16 @@ def record(line, at):
     return made
 
 
-def test_a_repeated_line_passes_once_in_a_while():
+def test_a_repeated_line_passes_ever_more_seldom():
     seldom = Seldom()
-    assert [seldom.filter(record(1, at)) for at in (0.0, 0.1, SECONDS - 0.1, SECONDS, SECONDS + 0.1)] == [True, False, False, True, False]
+    passed = [second for second in range(3_000) if seldom.filter(record(1, float(second)))]
+    assert passed == [0, 10, 30, 70, 150, 310, 630, 1270, 1910, 2550]
+
+
+def test_a_line_that_was_silent_passes_as_at_first():
+    seldom = Seldom()
+    at = [*range(100), *range(1_000, 1_025)]
+    assert [second for second in at if seldom.filter(record(1, float(second)))] == [0, 10, 30, 70, 1_000, 1_010]
 
 
 def test_lines_of_different_places_do_not_hide_each_other():
