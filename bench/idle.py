@@ -21,7 +21,8 @@ from bench.jobs import BENCH
 from bench.markdown import table
 from bench.measure import STALL_SECONDS, BenchError, Lag, check_alive, running, usage
 from bench.stack import local_stack
-from deploy.demo.workers import CITY_SECONDS, PORTS, Worker
+from deploy.demo.simulators import CITY_SECONDS
+from deploy.demo.workers import PORTS, Worker
 from deploy.embedded.processes import marks
 from schemas.catalog import MESSAGES, READINGS
 from streams.settings import Settings
