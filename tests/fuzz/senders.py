@@ -64,7 +64,11 @@ async def _batch(client, fuzz, tally):
     async with client.post("/messages", data=orjson.dumps(items)) as answer:
         body = await answer.read()
         if answer.status == 202:
-            tally.note(items, orjson.loads(body)["verdicts"])
+            told = orjson.loads(body)
+            said = told["verdicts"]
+            for wrong in told.get("errors", ()):  # at the door: the gate knows nothing of them
+                said[wrong["index"]] = "refused"
+            tally.note(items, said)
         else:
             _refused(tally, items, answer.status, body)
 
