@@ -128,7 +128,7 @@ class Watch:
         return self._unfolded_rows
 
     def recover(self, changelog: Mapping[bytes, bytes]) -> None:
-        """Take up the latest checkpoint of a changelog. Raises `UnreadableCheckpoint`."""
+        """Take up the latest checkpoint of a changelog. Raises `UnreadableCheckpoint`, `OtherLogs`."""
         recovered = self.ledger.recover(changelog)
         if recovered is None:
             return

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "rules": "deploy.rules_commands:app",
     "schemas": "deploy.schemas_commands:app",
     "sensors": "deploy.sensors_commands:app",
+    "state": "deploy.state_commands:app",
     "simulate": "deploy.simulate.commands:app",
 }
 """Where each is: only what is asked for is imported, which halves the time until it does something."""

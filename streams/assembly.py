@@ -2,11 +2,12 @@
 
 import asyncio
 import gc
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, NoReturn, cast
 
 import faust
 import polars as pl
@@ -30,11 +31,13 @@ from streams.clock import now_ms
 from streams.collector import of_worker
 from streams.credentials import credentials
 from streams.exposition import Metrics
+from streams.kafka.topic_ids import topic_ids
 from streams.lag import Waits
 from streams.logs import quieten
 from streams.membership import Assignor, address
 from streams.producer import Producer
 from streams.settings import POLARS_THREADS, settings
+from streams.stacks import STDERR
 from streams.watchdog import Watchdog
 from streams.worker.descriptors import raise_limit
 from streams.worker.process import Worker
@@ -70,6 +73,8 @@ class App(faust.App):
         """The same, but started before anything is read."""
         self.cluster = ""
         """Kafka's own name for itself, once it was asked."""
+        self.topic_ids: Mapping[str, str] = {}
+        """Topic → Kafka's id of it, of those read and written, when the worker started."""
         self.schema_ids: Mapping[str, int] = {}
         """Topic → id of the schema its records are written with."""
         super().__init__(
@@ -136,6 +141,12 @@ class App(faust.App):
         # What batches leave behind is freed by its last reference. To look after each 700 objects is a fifth of a gateway's work.
         gc.set_threshold(50_000)
 
+    def give_up(self, reason: str) -> NoReturn:
+        """End the process at once, with exit code 1 and a sentence: nothing is written, acknowledged or committed any more."""
+        with open(STDERR, "w", closefd=False) as stderr:
+            print(f"{self.conf.id} stops: {reason}", file=stderr, flush=True)
+        os._exit(1)
+
     def batch_topic(self, *contracts: Contract, gathered_ms: int | None = None) -> TopicT:
         """The contracts' topics, delivered in batches to one stream: an event's value is a `streams.batches.Batch`.
 
@@ -189,6 +200,11 @@ class App(faust.App):
         changelogs = {f"{self.conf.id}-{table.name}-changelog": cast(int, table.partitions) for table in self.tables.values()}
         wanted = {named(contract.topic): contract.partitions for contract in (*self.reads, *self.writes)} | changelogs
         self.cluster = require_topics(settings().kafka, wanted)
+        try:
+            self.topic_ids = topic_ids(settings().kafka, wanted)
+        except KafkaException as error:
+            message = f"Kafka at {settings().kafka} does not tell its topics' ids ({error.args[0].str()}). Start the worker again."
+            raise KafkaAway(message) from error
         registry = Registry(settings().registry, settings().data / "schemas")
         with suppress(RegistryDown):  # what is cached is good enough without it
             registry.verify()

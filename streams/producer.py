@@ -257,11 +257,13 @@ class Producer:
             await asyncio.sleep(POLL_SECONDS)
 
 
-async def deliver(servers: str, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None], seconds: float) -> None:
+async def deliver(
+    servers: str, topic: str, keys: Sequence[bytes | None], values: Sequence[bytes | None], seconds: float, partition: int = -1
+) -> None:
     """Send a command's few records and return when Kafka has them. Raises DeliveryFailed after so many seconds."""
     producer = Producer(servers, delivery_seconds=seconds)
     try:
-        await producer.send_batch(topic, keys, values)
+        await producer.send_batch(topic, keys, values, partition=partition)
         await producer.flush()
     finally:
         await producer.close()

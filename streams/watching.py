@@ -32,6 +32,8 @@ from streams.settings import settings
 from streams.store import Store
 from streams.transport import Consumer
 from streams.watch.gatherer import Arrived, gathered
+from streams.watch.logs import Logs
+from streams.watch.recovery import StateLost, recovered
 from streams.worker.threads import Threads
 from tables.checkpoint import Checkpoint
 
@@ -71,6 +73,7 @@ class Watching(Service):
         self._changelog = f"{app.conf.id}-{table}-changelog"
         self._checkpointing = asyncio.Lock()
         self._folds = Threads(f"folds-{domain.name}")
+        self._logs = Logs(app, domain, (named(domain.source.topic), self._changelog))
         app.reads.append(domain.source)
         app.writes += [windows, ALERTS, COMMANDS, LATE]
         app.services.append(self)
@@ -130,7 +133,11 @@ class Watching(Service):
     def _lane(self, tp: TP) -> Lane:
         if tp not in self.lanes:
             watch = Watch(self.domain, settings().tenant)
-            watch.recover(self._replica(tp))
+            watch.ledger.logs = self._logs.ids
+            try:
+                recovered(watch, tp, self._changelog, self._replica(tp), cast(Consumer, self.app.consumer).committed(tp))
+            except StateLost as lost:
+                self.app.give_up(str(lost))
             outlook = watch.outlook
             self.lanes[tp] = Lane(tp, watch, counts=dict(watch.counts), forecasts=dict(outlook.forecasts), crashes=dict(outlook.crashes))
             self.log.info("lane_opened topic=%s partition=%d fence=%d", tp.topic, tp.partition, watch.fence)
@@ -230,7 +237,7 @@ class Watching(Service):
     async def _checkpoints(self) -> None:
         while not self.should_stop:
             await self.sleep(CHECKPOINT_SECONDS / max(1, len(self.lanes)))
-            if self.app.flow_control.is_active() and not self.app.in_recovery:
+            if self.app.flow_control.is_active() and not (self.app.rebalancing or self.app.in_recovery):
                 self._open_lanes()
                 if self.lanes:
                     await self.checkpoint(min(self.lanes.values(), key=lambda lane: lane.checkpoint_at))

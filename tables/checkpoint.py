@@ -12,7 +12,7 @@ buckets to the successor, who clears up after it, and is then passed over.
 
 import io
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
@@ -34,8 +34,16 @@ class UnreadableCheckpoint(Exception):
     """A changelog this version cannot recover from; `problem` says why."""
 
     def __init__(self, problem: str) -> None:
-        super().__init__(f"{problem}: run the version that wrote it, or reset the table by deleting its changelog topic")
+        super().__init__(f"{problem}: run the version that wrote it, or give the state up by `headrace state forget`")
         self.problem = problem
+
+
+class OtherLogs(Exception):
+    """The state is that of other `topics` than those of their names now; `fence` is how far it goes in them."""
+
+    def __init__(self, topics: Sequence[str], fence: int) -> None:
+        super().__init__(f"{', '.join(topics)}: made anew since")
+        self.topics, self.fence = topics, fence
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,8 @@ class Ledger:
 
     writer: str = field(default_factory=lambda: uuid4().hex[:12])
     """Signs the keys; no two ledgers have the same."""
+    logs: Mapping[str, str] = field(default_factory=dict)
+    """Topic → its id, of the source and of the changelog: part of every manifest, as far as they are known."""
     current: dict[tuple[str, int], tuple[str, bytes]] = field(default_factory=dict)
     """(family, shard) → key and digest of the version the latest manifest of ours names."""
     inherited: dict[tuple[str, int], bytes] = field(default_factory=dict)
@@ -92,11 +102,11 @@ class Ledger:
         manifest = f"{_MANIFEST}{self._signature(fence)}"
         obsolete = self._obsolete() - {*named, manifest}
         self.current, self.inherited, self.manifest = current, {}, manifest
-        content = orjson.dumps({"version": VERSION, "fence": fence, "facts": facts, "buckets": named})
+        content = orjson.dumps({"version": VERSION, "fence": fence, "facts": facts, "buckets": named, "logs": self.logs})
         return Checkpoint(fence, buckets, (manifest.encode(), content), sorted(key.encode() for key in obsolete))
 
     def recover(self, changelog: Mapping[bytes, bytes]) -> Recovered | None:
-        """State of the complete manifest with the highest fence; None where there is no manifest. Raises `UnreadableCheckpoint`.
+        """State of the complete manifest with the highest fence; None without a manifest. Raises `UnreadableCheckpoint`, `OtherLogs`.
 
         For a ledger that has staged nothing yet.
         """
@@ -107,6 +117,9 @@ class Ledger:
             manifest = orjson.loads(changelog[key.encode()])
             if manifest["version"] != VERSION:
                 raise UnreadableCheckpoint(f"the changelog holds checkpoints of version {manifest['version']}, this is version {VERSION}")
+            had = manifest.get("logs", {})  # the first versions wrote none
+            if others := [topic for topic, identity in self.logs.items() if had.get(topic, identity) != identity]:
+                raise OtherLogs(others, manifest["fence"])
             if not (missing := set(manifest["buckets"]) - self.foreign):
                 return self._inherit(manifest, changelog)
         if manifests:

@@ -144,7 +144,7 @@ class Member:
         self.consumer = SimpleNamespace(
             assignment=lambda: set(self.partitions), park=self.parked.add, unpark=self.parked.discard, committed=self.kafka.committed.get
         )
-        self.conf = SimpleNamespace(id=name)
+        self.conf, self.topic_ids = SimpleNamespace(id=name), {}
         self.reads, self.writes, self.services, self.waits, self.checks = [], [], [], [], {}
         self.metrics = SimpleNamespace(sources=[], batch=lambda *_: None, checkpoint=lambda *_: None)
         self.registry_answers = asyncio.Event()
@@ -170,6 +170,9 @@ class Member:
     async def send_frame(self, contract, frame, keys=None):
         if frame.height:
             await self.bulk.send_frame(contract, frame, keys)
+
+    def give_up(self, reason):
+        raise AssertionError(reason)
 
     async def _fetch(self, ids):
         await self.registry_answers.wait()

@@ -23,7 +23,7 @@ def test_help_is_short_too(words):
 @pytest.mark.parametrize(("words", "meant"), [(["alert", "list"], "alerts"), (["statu"], "status"), (["rules", "lst"], "list")])
 def test_a_misspelt_command_is_told_what_may_be_meant(words, meant):
     done = run(*words)
-    assert (done.exit_code, f"Did you mean '{meant}'?" in done.output) == (2, True)
+    assert (done.exit_code, f"Did you mean '{meant}'" in done.output) == (2, True)
 
 
 def test_a_name_that_is_not_there_is_told_in_a_sentence():

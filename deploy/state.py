@@ -1,0 +1,58 @@
+"""Workers' state of a topic, given up: their changelogs emptied, and their group's offsets back at the start."""
+
+import asyncio
+from contextlib import closing
+from typing import Final
+
+from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from schemas.catalog import Contract, in_kafka
+from streams.access import Asked, quiet
+from streams.producer import deliver
+from streams.reader import TopicReader
+from streams.settings import Settings
+
+TIMEOUT_SECONDS: Final = 30
+ENDED: Final = (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD)
+
+
+class StillRunning(Exception):
+    """Workers of the group run, and would write their state again."""
+
+
+def forget_state(ours: Settings, source: Contract) -> dict[str, int]:
+    """Keys removed by changelog. Raises StillRunning, KafkaException, DeliveryFailed.
+
+    The changelogs first: interrupted in between, a worker finds no state where offsets are committed, and says so.
+    """
+    Asked(ours.kafka, ours).cluster(TIMEOUT_SECONDS)
+    admin = AdminClient(quiet(ours.kafka, ours))
+    # a changelog's name is <app>-<table>-changelog, the app's name that of its group
+    groups = {in_kafka(ours.tenant, changelog.partition("-")[0]) for changelog in source.changelogs}
+    for group, answer in admin.describe_consumer_groups([*groups], request_timeout=TIMEOUT_SECONDS).items():
+        found = answer.result()
+        if found.state not in ENDED:
+            raise StillRunning(f"{len(found.members)} workers of {group} are running: stop them first. One that was killed leaves in 10 s.")
+    emptied = {changelog: _empty(ours, changelog, source.partitions) for changelog in source.changelogs}
+    start = [TopicPartition(in_kafka(ours.tenant, source.topic), partition, 0) for partition in range(source.partitions)]
+    for group in groups:
+        for answer in admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, start)]).values():
+            answer.result()
+    return emptied
+
+
+def _empty(ours: Settings, changelog: str, partitions: int) -> int:
+    """Write a tombstone for every key; how many."""
+    contract = Contract(topic=changelog, key=None, partitions=partitions, retention_hours=0, compacted=True)
+    count = 0
+    with closing(TopicReader(contract)) as reader:
+        for partition in reader.spans:
+            there: dict[bytes | None, bool] = {}
+            for batch in reader.batches(partition):
+                there |= {key: value is not None for key, value in zip(batch.keys, batch.values, strict=True)}
+            keys = [key for key, is_there in there.items() if is_there]
+            count += len(keys)
+            topic = in_kafka(ours.tenant, changelog)
+            asyncio.run(deliver(ours.kafka, topic, keys, [None] * len(keys), TIMEOUT_SECONDS, partition=partition))
+    return count

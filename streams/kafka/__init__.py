@@ -1,0 +1,1 @@
+"""What is asked of Kafka and brought to it, by librdkafka."""

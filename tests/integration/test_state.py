@@ -1,0 +1,79 @@
+"""A log that is not the one it was: its worker stops in words, and `headrace state forget` accepts it."""
+
+import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from deploy.topics import ensure_topics
+from schemas.catalog import READINGS
+from tests.integration.line import CHANGELOG, PATIENCE, Worker, actual, assert_equal, headrace, simulate, undisturbed, wait
+
+pytestmark = pytest.mark.long
+
+
+def made_anew(kafka, topic):
+    admin = AdminClient({"bootstrap.servers": kafka.kafka, "log_level": 0})
+    for deleted in admin.delete_topics([topic], operation_timeout=30).values():
+        deleted.result()
+
+    def there():
+        try:
+            return topic in ensure_topics(kafka.kafka, kafka)
+        except KafkaException:  # it is still being deleted
+            return False
+
+    wait(there, lambda: f"{topic} is not made anew")
+
+
+def loaded(kafka, count=20_000):
+    assert simulate(kafka, "--devices", 100, "--count", count).wait(timeout=PATIENCE) == 0
+
+
+def read_to_the_end(kafka, topics, folder):
+    with Worker(kafka, folder) as worker:
+        worker.wait_for("lane_opened")
+        topics.wait_until_read(worker)
+        assert worker.stop() == 0, worker.tail()
+
+
+def refuses(kafka, folder, *words):
+    """The worker ends with 1 and these words, without a traceback of its own."""
+    with Worker(kafka, folder) as worker:
+        assert worker.process.wait(timeout=PATIENCE) == 1, worker.tail()
+        log = worker.log.read_text()
+        for said in (*words, "headrace state forget factory"):
+            assert said in log, worker.tail()
+        assert "Traceback" not in log, worker.tail()
+
+
+@pytest.mark.parametrize("topic", [READINGS.topic, CHANGELOG])
+def test_a_topic_that_was_made_anew_stops_its_workers_until_its_state_is_forgotten(kafka, topics, tmp_path, topic):
+    loaded(kafka)
+    read_to_the_end(kafka, topics, tmp_path)
+    made_anew(kafka, topic)
+    if topic == READINGS.topic:
+        loaded(kafka, 5_000)
+    refuses(kafka, tmp_path, topic, "made anew")
+    wait(lambda: headrace(kafka, "state", "forget", "factory")[0] == 0, lambda: headrace(kafka, "state", "forget", "factory")[1])
+    read_to_the_end(kafka, topics, tmp_path)
+    if topic == CHANGELOG:  # what was told before is told again, and is whole
+        assert_equal(actual(kafka, topics), undisturbed(kafka, topics))
+    else:
+        assert sum(counts["received"] for counts in actual(kafka, topics).counts.values()) == sum(topics.ends().values())
+
+
+def test_a_topic_that_is_made_anew_under_a_running_worker_stops_it(kafka, topics, tmp_path):
+    loaded(kafka)
+    with Worker(kafka, tmp_path) as worker:
+        worker.wait_for("lane_opened")
+        topics.wait_until_read(worker)
+        status, said = headrace(kafka, "state", "forget", "factory")
+        assert (status, "workers of factory are running: stop them first" in said) == (1, True)
+        made_anew(kafka, READINGS.topic)
+        assert worker.process.wait(timeout=PATIENCE) == 1, worker.tail()
+        assert f"{READINGS.topic}: made anew while this worker ran" in worker.log.read_text()
+
+
+def test_what_is_no_domain_cannot_be_forgotten(kafka):
+    status, said = headrace(kafka, "state", "forget", "nothing")
+    assert (status, "one of factory, city, districts" in said) == (2, True)
