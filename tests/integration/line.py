@@ -196,7 +196,8 @@ def actual(settings, topics) -> Outcome:
     frames["dead_letters"] = frames["dead_letters"].filter(pl.col("partition") >= 0)
     counts = {}
     for partition, batch in topics.read(CHANGELOG).items():
-        manifests = [v for k, v in zip(batch.keys, batch.values, strict=True) if k.startswith(b"manifest@") and v]
+        there = dict(zip(batch.keys, batch.values, strict=True))  # the last value counts, none deletes
+        manifests = [value for key, value in there.items() if key.startswith(b"manifest@") and value]
         if manifests:
             latest = max(map(orjson.loads, manifests), key=lambda manifest: manifest["fence"])
             counts[partition] = latest["facts"]["counts"]
