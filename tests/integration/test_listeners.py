@@ -123,7 +123,7 @@ def test_an_item_that_is_no_message_costs_itself_alone(settings, client, device)
         ({"Content-Encoding": "deflate"}, b'{"value": 1}', 400),
         ({"Content-Encoding": "snappy"}, b'{"value": 1}', 415),
         ({"Content-Encoding": "x-gzip"}, b'{"value": 1}', 415),
-        ({"Content-Encoding": "gzip"}, gzip.compress(b'{"value": 1}'), 202),
+        ({"Content-Encoding": "gzip"}, gzip.compress(b'{"value": 1}', mtime=0), 202),
         ({"Content-Type": "application/senml+json"}, b'{"value": 1}', 202),
         ({"Content-Type": "application/json; charset=utf-16"}, '{"value": 1}'.encode("utf-16"), 415),
         ({"Content-Type": "image/png"}, b'{"value": 1}', 415),
@@ -261,7 +261,7 @@ def test_credentials_are_listed_without_their_secrets_until_they_are_revoked(set
     assert token not in listed
     assert headrace(settings, "device", "revoke", device)[0] == 0
     assert "token-" not in headrace(settings, "device", "credentials", device)[1]
-    assert headrace(settings, "device", "revoke", device)[0] == 2
+    assert headrace(settings, "device", "revoke", device)[0] == 1
 
 
 async def test_a_gateway_that_stops_answers_what_is_in_its_hands(settings, tmp_path, device):
