@@ -49,7 +49,7 @@ class Centre(Service):
         if place not in self._ids:
             retrying = AsyncRetrying(
                 retry=retry_if_exception_type((RegistryDown, SchemaRefused)),
-                wait=wait_exponential_jitter(initial=0.2, max=5),
+                wait=wait_exponential_jitter(multiplier=0.2, max=5),
                 before_sleep=self._note,
             )
             version = self._app.writers.known[theirs]

@@ -14,9 +14,10 @@ from agents.gateway.registration import Registration
 from agents.limits import Limits, refused
 from agents.reading import Domain
 from schemas.catalog import SENSORS, Contract
+from schemas.codec import Codec
 from schemas.registry import Registry
 from schemas.rejects import Reason
-from schemas.wire import decode, encode
+from schemas.wire import Decoded, decode, encode
 from streams.access import named
 from streams.clock import now_ms
 from streams.producer import deliver
@@ -47,13 +48,22 @@ def records(contract: Contract) -> pl.DataFrame:
     registry.register(contract)
     with closing(TopicReader(contract)) as topic:
         values = [value for partition in topic.spans for batch in topic.batches(partition) for value in batch.values]
-    missing: set[int] = set()
-    while (decoded := decode(values, contract.codec, registry.known, missing)).unknown:
-        missing |= {schema_id for schema_id in decoded.unknown if registry.writer_now(schema_id) is None}
+    decoded = decode_now(values, contract.codec, registry)
     for reject in decoded.rejects:
         if reject.reason is not Reason.TOMBSTONE:
             logger.warning("record_unfit topic=%s reason=%s %s", contract.topic, reject.reason, reject.detail)
     return decoded.frame.drop("row")
+
+
+def decode_now(values: Sequence[bytes | None], reader: Codec, registry: Registry) -> Decoded:
+    """The values' rows and rejects, whatever schema each was written by; the registry is asked for those not met yet.
+
+    Raises RegistryDown.
+    """
+    missing: set[int] = set()
+    while (decoded := decode(values, reader, registry.known, missing)).unknown:
+        missing |= {schema_id for schema_id in decoded.unknown if registry.writer_now(schema_id) is None}
+    return decoded
 
 
 def with_sensor_types(domain: Domain) -> Domain:

@@ -68,7 +68,7 @@ class Messages(Intake):
         """What lies before an offset, as far as repeats are told. Waits for Kafka."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(KafkaException),
-            wait=wait_exponential_jitter(initial=0.2, max=5),
+            wait=wait_exponential_jitter(multiplier=0.2, max=5),
             stop=lambda _: self.should_stop,
             sleep=self.sleep,
             before_sleep=before_sleep_log(logger, logging.WARNING),

@@ -131,7 +131,7 @@ class Sinking(Batchwise):
     async def _attempt(self, pieces: Sequence[Piece]) -> None:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(ClickHouseAway),
-            wait=wait_exponential_jitter(initial=0.2, max=5),
+            wait=wait_exponential_jitter(multiplier=0.2, max=5),
             stop=lambda _: self.should_stop,
             sleep=self.sleep,
             before_sleep=self._note,

@@ -21,6 +21,7 @@ from mode import Service
 from agents.guard import attempt
 from agents.letters import dead_letters, late_records
 from agents.reading import Domain, Read, read
+from agents.rules import Rule
 from agents.watch import Observed, Watch
 from schemas.catalog import ALERTS, COMMANDS, DEAD_LETTERS, LATE, Contract
 from streams.access import named
@@ -68,6 +69,7 @@ class Watching(Service):
         self.domain = domain
         self.lanes: dict[TP, Lane] = {}
         self.switched_off = Counter[str]()  # rule → how often it was, as it raised an exception
+        self._off: dict[str, Rule] = {}
         self._windows = windows
         self._table = app.Table(table, partitions=domain.source.partitions, key_type=bytes, value_type=bytes)
         self._changelog = f"{app.conf.id}-{table}-changelog"
@@ -92,10 +94,10 @@ class Watching(Service):
             await self.take(arrived)
 
     def adopt(self, domain: Domain) -> None:
-        """Judge by another version of the domain's rules from the next batch on."""
-        self.domain = domain
+        """Judge by another version of the domain's rules from the next batch on; a rule that raised stays off until it is another."""
+        self.domain = replace(domain, rules=[rule for rule in domain.rules if rule is not self._off.get(rule.name)])
         for lane in self.lanes.values():
-            lane.watch.adopt(domain)
+            lane.watch.adopt(self.domain)
 
     async def take(self, arrived: Sequence[Arrived]) -> None:
         """Observe batches, or park them behind those of their partition that wait for a schema."""
@@ -200,11 +202,12 @@ class Watching(Service):
         return watch.crashed(batch, observed) if isinstance(observed, Exception) else observed
 
     def _switch_off(self, crashing: Mapping[str, Exception]) -> None:
-        """Judge without the rules that raised, until rules are adopted anew: one rule must not keep the others from their work."""
+        """Judge without the rules that raised, until each is applied anew: one rule must not keep the others from their work."""
         for name, error in crashing.items():
-            self.log.error("rule_switched_off name=%s: until rules are applied or the worker starts anew", name, exc_info=error)
+            self.log.error("rule_switched_off name=%s: until it is applied or the worker starts anew", name, exc_info=error)
             self.switched_off[name] += 1
-        self.adopt(replace(self.domain, rules=[rule for rule in self.domain.rules if rule.name not in crashing]))
+        self._off |= {rule.name: rule for rule in self.domain.rules if rule.name in crashing}
+        self.adopt(self.domain)
 
     def _waits(self) -> dict[TP, str]:
         return {lane.tp: "schemas" for lane in self.lanes.values() if lane.parked}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SILENT_SECONDS: Final = 15.0
 # A fifth of what the watchdog bears.
 STALLED_SECONDS: Final = 60.0
-_TENANT: Final = "tenant"
+_TENANT: Final = web.RequestKey("tenant", str)
 _FOR_TENANTS: Final = ("/api", "/openapi.json", "/live")
 """What paths begin with that tenants may ask for."""
 
@@ -54,9 +54,8 @@ def mount(app: "App") -> None:
     server.web_app.middlewares.append(guard(app))
     server._create_site = lambda: web.SockSite(server._runner, Listening.at(app.conf.web_bind, app.conf.web_port))  # type: ignore[method-assign]  # noqa: SLF001
     routes = server.web_app.router
-    routes.add_get("/", lambda request: _home(app, request))
-    routes.add_get("/live", lambda _: _live(app))
-    routes.add_get("/ready", lambda _: _ready(app))
+    for path, answer in (("/", _home), ("/live", _live), ("/ready", _ready)):
+        routes.add_get(path, partial(answer, app))
     routes.add_get("/metrics", make_aiohttp_handler(app.metrics.registry))
     app.checks |= {check.__name__: partial(check, app) for check in (kafka, delivery, assignment, recovery, lag, schemas)}
 
@@ -107,13 +106,13 @@ async def _home(app: "App", request: web.Request) -> web.Response:
     return web.Response(text=home(f"Headrace, {app.conf.id} worker", sorted(found - {"/"})), content_type="text/html")
 
 
-async def _live(app: "App") -> web.Response:
+async def _live(app: "App", _: web.Request) -> web.Response:
     watchdog = app.watchdog
     body = {"live": watchdog.alive, "loop_delay_seconds": watchdog.loop_delay_seconds, "stalled_seconds": dict(watchdog.stalled)}
     return web.json_response(body, status=HTTPStatus.OK if watchdog.alive else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-async def _ready(app: "App") -> web.Response:
+async def _ready(app: "App", _: web.Request) -> web.Response:
     states = {name: check() for name, check in app.checks.items()}
     ready = all(state.ok for state in states.values())
     body = {"ready": ready, "checks": {name: state._asdict() for name, state in states.items()}}

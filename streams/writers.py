@@ -60,7 +60,7 @@ class Writers:
     async def _fetch(self, schema_id: int) -> None:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(RegistryDown),
-            wait=wait_exponential_jitter(initial=0.2, max=5),
+            wait=wait_exponential_jitter(multiplier=0.2, max=5),
             before_sleep=before_sleep_log(logger, logging.WARNING),
         )
         try:

@@ -154,6 +154,8 @@ class Target(NamedTuple):
 
     topic: str
     """Kafka topic, without the tenant's prefix."""
+    template: str
+    """What it was made of: the row's, which may have places."""
     device_id: str
     tenant: str
     """Empty: not for the mapping to say."""
@@ -169,6 +171,11 @@ class Target(NamedTuple):
     time: str = ""
     """Member that is to become `timestamp`, Unix milliseconds; empty: none is."""
     time_unit: str = "ms"
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the topic's name has parts that the device chose."""
+        return "{" in self.template
 
 
 class _Parsed(NamedTuple):
@@ -202,7 +209,7 @@ class Routes:
         return rows[0].row.data_type if rows else ""
 
     def target(self, topic: str) -> Target:
-        """Where a message published to `topic` goes. Raises Unfit if there is no place for it."""
+        """Where a message published to `topic` goes, without a trace of the question. Raises Unfit if there is no place for it."""
         if not _is_text(topic):
             raise Unfit("topic", f"{quoted(topic)} is no text")
         if len(topic) > TOPIC_CHARACTERS:
@@ -226,9 +233,9 @@ class Routes:
         found = _wild(row.pattern.split("/"), topic.split("/"))
         # what Sparkplug calls devices may have any character, and is to be told apart from what is joined to it
         names = found if said_by is None else [*map(escaped, found)]
-        parts = self._few(row.topic, [_ILLEGAL.sub("-", each) for each in found])
         return Target(
-            topic=_fill(row.topic, parts),
+            topic=self._few(row.topic, [_ILLEGAL.sub("-", each) for each in found]),
+            template=row.topic,
             device_id=_fill(row.device, names),
             tenant=_fill(row.tenant, found),
             data_type=row.data_type,
@@ -246,19 +253,19 @@ class Routes:
         """Of what no row names: `iot.raw.<prefix>`, the prefix being what the device's name has before its first `_`."""
         levels = topic.split("/")
         device = said_by.id if said_by else levels[1] if len(levels) > 1 and levels[1] else levels[0]
-        (prefix,) = self._few(_UNMAPPED, [_ILLEGAL.sub("-", device.partition("_")[0])[:60]])
-        return Target(_fill(_UNMAPPED, [prefix]), device, "", "unmapped", "NORMAL", None, None, "", 0, said_by)
+        named = self._few(_UNMAPPED, [_ILLEGAL.sub("-", device.partition("_")[0])[:60]])
+        return Target(named, _UNMAPPED, device, "", "unmapped", "NORMAL", None, None, "", 0, said_by)
 
-    def _few(self, template: str, parts: list[str]) -> list[str]:
-        """What to fill into a topic's name; `others` where so many names were made of it that devices would make it any number."""
-        if "{" not in template:
-            return parts
-        made = self._filled.setdefault(template, set())
+    def _few(self, template: str, parts: list[str]) -> str:
+        """A topic's name; one of `others` where so many were made of its template that devices would make it any number."""
         name = _fill(template, parts)
-        if name not in made and len(made) >= MOST_PREFIXES:
-            return [_OTHERS] * len(parts)
-        made.add(name)
-        return parts
+        made = self._filled.get(template, ())
+        return _fill(template, [_OTHERS] * len(parts)) if len(made) >= MOST_PREFIXES and name not in made else name
+
+    def keep(self, target: Target) -> None:
+        """Count a topic's name among those made of its template: messages go there."""
+        if target.is_made and len(made := self._filled.setdefault(target.template, set())) < MOST_PREFIXES:
+            made.add(target.topic)
 
 
 def _is_text(topic: str) -> bool:

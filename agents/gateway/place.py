@@ -93,6 +93,10 @@ class Place:
         found = self._addresses.get((topic, proven))
         if found is None:
             found = self._find(topic, proven)
+            if not found.signal and not found.device.barred:
+                self.routes.keep(found.target)
+            elif found.target.is_made:
+                return found  # its topic's name is not counted among those devices made: to be asked for again
             self._named += len(topic)
             if len(self._addresses) >= _REMEMBERED or self._named > REMEMBERED_BYTES:
                 self._addresses.clear()

@@ -5,15 +5,15 @@ from enum import StrEnum
 from typing import Any, Final
 
 import numpy as np
-from confluent_kafka import OFFSET_END, Consumer, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, Message, TopicPartition
 
 from agents.domains import DOMAINS
 from schemas.catalog import ALERTS, CITY_READINGS, READINGS, RULES, in_kafka
-from schemas.registry import Registry
-from schemas.wire import decode
+from schemas.registry import Registry, RegistryDown
 from streams import operators
 from streams.access import quiet
 from streams.clock import now_ms
+from streams.operators import decode_now
 from streams.settings import Settings
 
 NEWEST: Final = 100
@@ -32,12 +32,13 @@ class Feed:
     """The alerts raised since the feed was opened; those of what was measured before do not count."""
 
     def __init__(self, settings: Settings) -> None:
-        registry = Registry(settings.registry, settings.data / "schemas")
-        self._writers = {registry.register(ALERTS): ALERTS.codec}
+        self._registry = Registry(settings.registry, settings.data / "schemas")
+        self._registry.register(ALERTS)
         self._consumer = Consumer(
             {**quiet(settings.kafka, settings), "group.id": in_kafka(settings.tenant, "demo"), "enable.auto.commit": False}
         )
         self._consumer.assign([TopicPartition(in_kafka(settings.tenant, ALERTS.topic), p, OFFSET_END) for p in range(ALERTS.partitions)])
+        self._unread: list[Message] = []
         self._over_trends = over_trends()
         self._since_ms = now_ms()
         self.newest: deque[dict[str, Any]] = deque(maxlen=NEWEST)
@@ -47,8 +48,13 @@ class Feed:
 
     def poll(self, seconds: float) -> None:
         """Take in what has come, and wait so long for it."""
-        messages = [m for m in self._consumer.consume(1_000, timeout=seconds) if m.error() is None]
-        alerts = decode([m.value() for m in messages], ALERTS.codec, self._writers).frame
+        messages = self._unread + [m for m in self._consumer.consume(1_000, timeout=seconds) if m.error() is None]
+        try:
+            alerts = decode_now([m.value() for m in messages], ALERTS.codec, self._registry).frame
+        except RegistryDown:
+            self._unread = messages  # until it tells which schema they were written by
+            return
+        self._unread = []
         for alert in alerts.iter_rows(named=True):
             self.take(alert, messages[alert["row"]].timestamp()[1])
 

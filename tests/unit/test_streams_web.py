@@ -1,12 +1,15 @@
+import time
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from streams.settings import settings
-from streams.web import guard
+from streams.web import guard, mount
 
 
 async def statuses(monkeypatch, bound, token, given, of_tenants=""):
@@ -43,3 +46,49 @@ async def test_a_worker_that_others_can_reach_asks_for_the_token_it_has(monkeypa
 @pytest.mark.parametrize(("given", "status"), [("Bearer t1", 403), ("Bearer t=2", 403), ("Bearer s3cret", 200)])
 async def test_a_tenant_s_token_does_not_show_what_is_of_all(monkeypatch, bound, given, status):
     assert await statuses(monkeypatch, bound, "s3cret", given, "a=t1,b=t=2") == [200, status]
+
+
+@asynccontextmanager
+async def worker(**bulk):
+    """The pages of a worker that only produces and is well but for what `bulk`, its producer, says."""
+    app = SimpleNamespace(
+        conf=SimpleNamespace(id="uplink", web_bind="127.0.0.1", web_port=0),
+        web=SimpleNamespace(web_app=web.Application()),
+        metrics=SimpleNamespace(registry=CollectorRegistry()),
+        checks={},
+        producer_only=True,
+        watchdog=SimpleNamespace(
+            alive=True, loop_delay_seconds=0.0, stalled={}, standing={}, log_ends=SimpleNamespace(answered_at=time.monotonic(), ends={})
+        ),
+        bulk=SimpleNamespace(**{"outstanding": 0, "silent_seconds": 0.0, "failures": 0} | bulk),
+        writers=SimpleNamespace(known={}),
+        waits=[],
+    )
+    app.consumer = SimpleNamespace(assignment=set)
+    mount(app)
+    app.checks = {name: check for name, check in app.checks.items() if name != "lag"}
+    async with TestClient(TestServer(app.web.web_app)) as client:
+        yield client
+
+
+async def test_a_worker_is_ready_until_a_record_could_not_be_delivered():
+    async with worker() as client:
+        answer = await client.get("/ready")
+        assert (answer.status, (await answer.json())["ready"]) == (200, True)
+    async with worker(failures=1) as client:
+        answer = await client.get("/ready")
+        body = await answer.json()
+        assert (answer.status, body["ready"]) == (503, False)
+        assert body["checks"]["delivery"]["detail"]["failed_records"] == 1
+        assert (await client.get("/live")).status == 200
+
+
+@pytest.mark.filterwarnings("error")
+async def test_the_first_page_links_to_what_can_be_asked_for():
+    async with worker() as client:
+        answer = await client.get("/")
+        text = await answer.text()
+        assert (answer.status, answer.content_type) == (200, "text/html")
+        assert "uplink" in text
+        for path in ("/live", "/ready", "/metrics"):
+            assert f'href="{path}"' in text

@@ -101,10 +101,14 @@ async def test_a_process_without_descriptors_says_so_once_and_serves_again_when_
         client[1].close()
 
 
+async def here(_):
+    return web.Response(text="here")
+
+
 async def test_a_web_server_s_connections_are_bounded_too(monkeypatch):
     monkeypatch.setattr(connections, "SILENT_SECONDS", 0.2)
     pages = web.Application()
-    pages.router.add_get("/", lambda _: web.Response(text="here"))
+    pages.router.add_get("/", here)
     runner = web.AppRunner(pages)
     await runner.setup()
     listening = Listening.at("127.0.0.1", 0)
