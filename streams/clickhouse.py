@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Mapping
+from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -15,12 +16,15 @@ from schemas.catalog import STORED
 from schemas.folders import private
 from streams.clickhouse_errors import CannotOpen, ClickHouseAway, RowsRefused, TooMuch
 
+logger = logging.getLogger(__name__)
 # What it logs, with a traceback, it raises too.
 logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
 
 CONNECT_SECONDS: Final = 5
 # What an insert of 100,000 rows, which takes a fraction of a second, is given; also how long a hung server can delay a worker's stop.
 ANSWER_SECONDS: Final = 30
+# What a step of a migration is given, as one that copies a table takes as long as the table is large.
+MIGRATION_SECONDS: Final = 6 * 3600
 
 INSERT: Final[Mapping[str, str]] = {
     # Merging equal rows within the insert costs three times what the rest of it does; merges and FINAL do so anyway.
@@ -69,9 +73,9 @@ class ClickHouse:
         """Connect and migrate, unless that is done. Raises ClickHouseAway and, for the embedded engine, CannotOpen."""
         with self._opening:
             if self._client is None:
-                client = self._connect()
+                client = self._connect(ANSWER_SECONDS)
                 try:
-                    _migrate(client)
+                    self._migrate(client)
                 except ClickHouseError as error:
                     client.close()
                     raise ClickHouseAway(f"ClickHouse at {self.place} cannot be migrated: {error}") from error
@@ -80,7 +84,7 @@ class ClickHouse:
 
     def version(self) -> str:
         """ClickHouse's own; asking for it makes no tables. Raises CannotOpen and ClickHouseAway."""
-        client = self._connect()
+        client = self._connect(ANSWER_SECONDS)
         try:
             return str(client.server_version)
         finally:
@@ -124,12 +128,25 @@ class ClickHouse:
         counted = self.query(" UNION ALL ".join(f"SELECT '{table}' AS table, count() AS rows FROM {table} FINAL" for table in tables))
         return dict(counted.select("table", "rows").iter_rows())
 
-    def _connect(self) -> Any:  # noqa: ANN401
+    def _migrate(self, client: Any) -> None:  # noqa: ANN401
+        """Apply `deploy/clickhouse/*.sql`, one statement each, in the order of their numbers, those that are not recorded."""
+        client.command(_MIGRATIONS)
+        applied = {name for (name,) in client.query("SELECT name FROM migrations").result_rows}
+        scripts = {script.name: script for script in (files("deploy") / "clickhouse").iterdir() if script.name.endswith(".sql")}
+        if not (pending := sorted(scripts.keys() - applied)):
+            return
+        with closing(self._connect(MIGRATION_SECONDS)) as patient:
+            for name in pending:
+                logger.info("migration_begins name=%s", name)
+                patient.command(scripts[name].read_text())
+                patient.command("INSERT INTO migrations (name) VALUES ({name:String})", parameters={"name": name})
+
+    def _connect(self, answer_seconds: float) -> Any:  # noqa: ANN401
         if self._dsn:
             try:
                 # Without a session: one that an insert hangs in would be locked for the next.
                 return clickhouse_connect.get_client(
-                    dsn=self._dsn, autogenerate_session_id=False, connect_timeout=CONNECT_SECONDS, send_receive_timeout=ANSWER_SECONDS
+                    dsn=self._dsn, autogenerate_session_id=False, connect_timeout=CONNECT_SECONDS, send_receive_timeout=answer_seconds
                 )
             except ClickHouseError as error:
                 raise ClickHouseAway(f"ClickHouse at {self.place} cannot be reached (HEADRACE_CLICKHOUSE says where): {error}") from error
@@ -141,13 +158,3 @@ class ClickHouse:
                 f"The embedded ClickHouse cannot open {self._folder}: {error}. If another process has it, such as a second warehouse "
                 "worker, stop that one, choose another folder with HEADRACE_DATA, or share a server with HEADRACE_CLICKHOUSE."
             ) from error
-
-
-def _migrate(client: Any) -> None:  # noqa: ANN401
-    """Apply `deploy/clickhouse/*.sql`, one statement each, in the order of their numbers, those that are not recorded."""
-    client.command(_MIGRATIONS)
-    applied = {name for (name,) in client.query("SELECT name FROM migrations").result_rows}
-    scripts = {script.name: script for script in (files("deploy") / "clickhouse").iterdir() if script.name.endswith(".sql")}
-    for name in sorted(scripts.keys() - applied):
-        client.command(scripts[name].read_text())
-        client.command("INSERT INTO migrations (name) VALUES ({name:String})", parameters={"name": name})

@@ -2,17 +2,23 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from contextlib import closing
 from datetime import UTC, datetime
+from http.server import ThreadingHTTPServer
 from importlib.resources import files
 
+import clickhouse_connect
 import polars as pl
 import pytest
 
+import streams.clickhouse
 from schemas.catalog import MESSAGES, READINGS, STORED, WINDOWS
-from streams.clickhouse import _MIGRATIONS, ClickHouse
+from streams.clickhouse import _MIGRATIONS, ANSWER_SECONDS, ClickHouse
 from streams.clickhouse_errors import CannotOpen, ClickHouseAway, RowsRefused, TooMuch
 from streams.pieces import columns
+from tests.integration.clickhouse_server import Handler
 
 # Far from its expiry.
 NOW = int(datetime(2080, 6, 1, tzinfo=UTC).timestamp() * 1000)
@@ -80,7 +86,7 @@ def apply(client, names):
 def test_messages_stored_before_their_topic_was_part_of_the_key_are_kept_wherever_the_migration_was_interrupted(tmp_path, unrecorded):
     folder = tmp_path / "clickhouse"
     by_topic = [name for name in SCRIPTS if "messages_by_topic" in name]
-    with closing(ClickHouse("", folder)._connect()) as client:
+    with closing(ClickHouse("", folder)._connect(ANSWER_SECONDS)) as client:
         client.command(_MIGRATIONS)
         earlier = [name for name in SCRIPTS if name < by_topic[0]]
         apply(client, earlier)
@@ -97,6 +103,25 @@ def test_messages_stored_before_their_topic_was_part_of_the_key_are_kept_whereve
         clickhouse.insert("messages", messages("parks/1/noise"), "c")
         assert stored(clickhouse, "messages") == [3]
         assert clickhouse.query("SELECT name FROM system.tables WHERE name LIKE 'messages%'")["name"].to_list() == ["messages"]
+
+
+def test_a_migration_may_take_longer_than_an_answer(tmp_path, monkeypatch):
+    class Slow(Handler):
+        def execute(self, parameters, body):
+            if b"FROM messages_without_topic" in body:
+                time.sleep(2)
+            return super().execute(parameters, body)
+
+    monkeypatch.setattr(streams.clickhouse, "ANSWER_SECONDS", 1)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        server.client = clickhouse_connect.get_client(interface="chdb", path=str(tmp_path / "server"))
+        threading.Thread(target=server.serve_forever).start()
+        with closing(ClickHouse(f"clickhouse://127.0.0.1:{server.server_port}/default", tmp_path)) as clickhouse:
+            try:
+                assert sorted(stored(clickhouse, "migrations", "name")) == SCRIPTS
+            finally:
+                server.shutdown()
+                server.client.close()
 
 
 @pytest.mark.parametrize("contract", STORED, ids=lambda contract: contract.topic)
