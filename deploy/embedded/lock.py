@@ -16,12 +16,12 @@ from jgo.parse import Coordinate
 from deploy.embedded.artifacts import Pin
 
 LIBRARIES: Final = {
-    "kafka": ("org.apache.kafka:kafka_2.13:4.4.0", "org.slf4j:slf4j-simple:2.0.18"),
+    "kafka": ("org.apache.kafka:kafka_2.13:4.4.0", "org.slf4j:slf4j-simple:2.0.20"),
     # 2.55.0 is the newest of which the repository has both; artemis-cli it has not, and the server has a main class of its own
     "mqtt": (
         "org.apache.artemis:artemis-server:2.55.0",
         "org.apache.artemis:artemis-mqtt-protocol:2.55.0",
-        "org.slf4j:slf4j-simple:2.0.18",
+        "org.slf4j:slf4j-simple:2.0.20",
     ),
 }
 """What is fetched with all that it needs, by service."""

@@ -125,6 +125,32 @@ def test_who_subscribes_later_has_what_is_retained_and_a_will_that_came_true(sta
         assert sorted(heard(listener, 2)) == [f"{name}/r", f"{name}/will"]
 
 
+def test_what_no_session_fetched_in_its_time_is_dropped_and_goes_nowhere_else(stack, name):
+    with client(stack, f"{name}-away", f"{name}/#", expiry=3600):
+        pass
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.MessageExpiryInterval = 1
+    with client(stack, "", "#") as listener, client(stack) as device:
+        tell(device, f"{name}/late", properties=properties)
+        tell(device, f"{name}/lasting")
+        time.sleep(2.5)
+        with client(stack, f"{name}-away", f"{name}/#", expiry=3600) as back:
+            assert heard(back, 1) == [f"{name}/lasting"]
+        assert [topic for topic in heard(listener, 2) if topic.startswith((name, "$")) or not topic] == [f"{name}/late", f"{name}/lasting"]
+
+
+def test_the_log_of_a_broker_to_which_nothing_happens_is_empty(recorded, tmp_path):
+    """Sessions that come, go and stay are nothing that happens."""
+    with LocalStack(on_free_ports(tmp_path), ["mqtt"]) as healthy:
+        with client(healthy, "stays", "a/#", "$share/s/b", expiry=3600), client(healthy, "", "#") as listener, client(healthy) as device:
+            tell(device, "a/1", "b", "c", qos=2)
+            tell(device, "a/1", retain=True)
+            heard(listener, 4)
+        with client(healthy, "stays", "a/#", expiry=3600, protocol=MQTTv311):
+            pass
+        assert healthy.mqtt.log.read_text() == ""
+
+
 def test_a_broker_killed_in_mid_load_loses_nothing_that_it_acknowledged(stack, name):
     """A session alone, one that shares, and what they had heard without acknowledging it: all come back."""
     mine, shared, retained = f"{name}/a/#", f"$share/{name}/{name}/b/#", f"{name}/r"
