@@ -2,14 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import typer
 from confluent_kafka import KafkaException
+from rich.console import Console
 
 from deploy.output.listing import plain
 from schemas.registry import RegistryDown
+from streams.access import Asked, Refused
 from streams.producer import DeliveryFailed
 from streams.settings import settings
+
+ANSWER_SECONDS: Final = 5
 
 
 @contextmanager
@@ -25,6 +30,17 @@ def reached() -> Iterator[None]:
             err=True,
         )
         raise typer.Exit(2) from absence
+
+
+def asked() -> Asked:
+    """Kafka, which answers. Exit status 2 if it does not, 1 if it refuses who asks."""
+    kafka = Asked(settings().kafka)
+    with reached(), Console(stderr=True).status(f"asking Kafka at {settings().kafka}"):
+        try:
+            kafka.cluster(ANSWER_SECONDS)
+        except Refused as refusal:
+            raise unknown(f"{refusal}\n{refusal.remedy}; headrace doctor says more.") from refusal
+    return kafka
 
 
 def unknown(problem: str) -> typer.Exit:

@@ -1,14 +1,15 @@
 """`headrace tenant`."""
 
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 import typer
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from deploy import tenants
-from deploy.topics import TIMEOUT_SECONDS, TopicMismatchError, ensure_topics
-from streams.access import Asked, Refused
+from deploy.output.listing import Json, show_json
+from deploy.reach import asked
+from deploy.topics import TopicMismatchError, ensure_topics
 from streams.base.forms import TENANT
 from streams.settings import settings
 
@@ -31,54 +32,66 @@ def _new(name: str) -> str:
 NewPassword = Annotated[bool, typer.Option("--new-password", help="Make a new password for the user it has already.")]
 
 
+class User(NamedTuple):
+    """Of Kafka's."""
+
+    name: str
+    password: str | None
+    """A new one; None where it has one already."""
+
+
 @app.command()
-def add(name: Annotated[str, typer.Argument(callback=_new, help="E.g. riverside.")], new_password: NewPassword = False) -> None:
+def add(
+    name: Annotated[str, typer.Argument(callback=_new, help="E.g. riverside.")], new_password: NewPassword = False, as_json: Json = False
+) -> None:
     """Make a tenant's topics, its user, and what that may do; what is there stays, but for what the gateway may.
 
     Its workers run with HEADRACE_TENANT and HEADRACE_KAFKA_USER set to the name, and the password, which is shown once.
 
-    Exit status 0: all is there. 1: Kafka refuses, or does not answer, or a topic is there with another number of partitions.
+    Exit status 0: all is there. 1: Kafka refuses, or a topic is there with another number of partitions. 2: Kafka does not answer.
     """
-    admin = _admin()
+    admin = asked().admin
     try:
-        for topic in ensure_topics(settings().kafka, tenant=name):
+        made = ensure_topics(settings().kafka, tenant=name)
+        for topic in made:
             typer.echo(f"made {topic}", err=True)
         tenants.allow(admin, tenants.rights(name) | tenants.rights_of_gateway([name]))
-        _user(admin, name, new_password)
-    except (KafkaException, Refused, TopicMismatchError) as failure:
+        user = _user(admin, name, new_password)
+    except (KafkaException, TopicMismatchError) as failure:
         raise _failed(failure) from failure
-    typer.echo(f"HEADRACE_TENANT={name}")
+    _show(user, as_json, {"tenant": name, "made": made})
+    if not as_json:
+        typer.echo(f"HEADRACE_TENANT={name}")
 
 
 @app.command()
-def gateway(new_password: NewPassword = False) -> None:
+def gateway(new_password: NewPassword = False, as_json: Json = False) -> None:
     """Make the user of the gateway that takes all tenants' messages; a tenant that is added later is known to it.
 
-    Exit status 0: it is there. 1: Kafka refuses, or does not answer.
+    Exit status 0: it is there. 1: Kafka refuses. 2: Kafka does not answer.
     """
-    admin = _admin()
+    admin = asked().admin
     try:
         tenants.allow(admin, tenants.rights_of_gateway(()))
-        _user(admin, tenants.GATEWAY, new_password)
+        user = _user(admin, tenants.GATEWAY, new_password)
     except KafkaException as failure:
         raise _failed(failure) from failure
+    _show(user, as_json, {})
 
 
-def _admin() -> AdminClient:
-    asked = Asked(settings().kafka)
-    try:
-        asked.cluster(TIMEOUT_SECONDS)
-    except (KafkaException, Refused) as failure:
-        raise _failed(failure) from failure
-    return asked.admin
+def _user(admin: AdminClient, name: str, new_password: bool) -> User:
+    return User(name, tenants.new_password(admin, name) if new_password or not tenants.is_known(admin, name) else None)
 
 
-def _user(admin: AdminClient, name: str, new_password: bool) -> None:
-    typer.echo(f"HEADRACE_KAFKA_USER={name}")
-    if new_password or not tenants.is_known(admin, name):
-        typer.echo(f"HEADRACE_KAFKA_PASSWORD={tenants.new_password(admin, name)}")
-    else:
+def _show(user: User, as_json: bool, more: dict[str, object]) -> None:
+    if as_json:
+        show_json({"user": user.name, "password": user.password} | more)
+        return
+    typer.echo(f"HEADRACE_KAFKA_USER={user.name}")
+    if user.password is None:
         typer.echo("It has a password already; --new-password makes another one.", err=True)
+    else:
+        typer.echo(f"HEADRACE_KAFKA_PASSWORD={user.password}")
 
 
 def _failed(failure: Exception) -> typer.Exit:

@@ -1,36 +1,34 @@
 """`headrace topics`."""
 
-from typing import Final
-
 import typer
 from confluent_kafka import KafkaException
-from rich.console import Console
 
-from deploy.topics import TopicMismatchError, ensure_topics
-from streams.access import Asked, Refused
+from deploy.output.listing import Json, show_json
+from deploy.reach import asked
+from deploy.topics import TopicMismatchError, ensure_topics, names
 from streams.settings import settings
 
-ANSWER_SECONDS: Final = 5
 
-
-def topics() -> None:
+def topics(as_json: Json = False) -> None:
     """Make the catalogue's topics and changelogs in Kafka; those that are there stay as they are.
 
-    Exit status 0: all are there. 1: one is there with another number of partitions, or Kafka does not answer or refuses.
+    Exit status 0: all are there. 1: one is there with another number of partitions, or Kafka refuses. 2: Kafka does not answer.
 
     Run it before the first worker, and before workers of a new version: headrace topics
     """
+    asked()
     try:
-        with Console(stderr=True).status(f"asking Kafka at {settings().kafka}"):
-            Asked(settings().kafka).cluster(ANSWER_SECONDS)
         made = ensure_topics(settings().kafka)
-    except (TopicMismatchError, Refused) as mismatch:
+    except TopicMismatchError as mismatch:
         typer.secho(str(mismatch), fg="red", err=True)
         raise typer.Exit(1) from mismatch
     except KafkaException as failure:
-        message = f"Kafka at {settings().kafka} does not make topics: {failure.args[0].str()}. Is it running, and may you? "
-        typer.secho(f"{message}See headrace status, and HEADRACE_KAFKA.", fg="red", err=True)
+        message = f"Kafka at {settings().kafka} does not make topics: {failure.args[0].str()}. May you (HEADRACE_KAFKA_USER)?"
+        typer.secho(message, fg="red", err=True)
         raise typer.Exit(1) from failure
+    if as_json:
+        show_json([{"topic": name, "partitions": count, "made": name in made} for name, count in names(settings().tenant).items()])
+        return
     for topic in made:
         typer.echo(f"made {topic}")
     if not made:

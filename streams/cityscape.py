@@ -9,7 +9,7 @@ from agents.city.guidelines import GUIDELINES, IN_DISTRICTS, REFERENCE_DB
 from streams.api import Question
 from streams.clickhouse import ClickHouse
 from streams.history import History, of_history
-from streams.spans import DAY_MS, HOUR_MS, SETTINGS, Paged, Stepped, named, rows_of, step_of, within
+from streams.spans import DAY_MS, HOUR_MS, SETTINGS, Paged, Stepped, moment_of, named, rows_of, step_number, step_of, within
 
 # What a light's meter said is taken to be so for a quarter of an hour, which is how often the slowest report.
 METER_MS: Final = 15 * 60_000
@@ -58,8 +58,9 @@ GROUP BY at, district, sensor_type ORDER BY at, district, sensor {_PAGE}
 
 # A reading is so until the next of its device, or for `held` at most; what spans several steps is divided among them.
 _HELD: Final = f"""
-SELECT {{origin:Int64}} + number * {{step:Int64}} AS at, district, device_id, value, rises AND begun BETWEEN at AND at + {{step:Int64}} - 1
-       AND begun >= {{since:Int64}} AS arrives, least(till, at + {{step:Int64}}) - greatest(begins, at) AS ms
+SELECT {{origin:Int64}} + number * {{step:Int64}} AS at, {moment_of("at")} AS opens, {moment_of("(at + {step:Int64})")} AS closes,
+       district, device_id, value, rises AND begun BETWEEN opens AND closes - 1 AND begun >= {{since:Int64}} AS arrives,
+       least(till, closes) - greatest(begins, opens) AS ms
 FROM (
     SELECT district, device_id, value, begun, greatest(begun, {{since:Int64}}) AS begins,
            least(following, begun + {{held:Int64}}, {{until:Int64}}) AS till, value > 0 AND before = 0 AS rises
@@ -74,7 +75,7 @@ FROM (
     )
     WHERE till > begins
 )
-ARRAY JOIN range(intDiv(begins - {{origin:Int64}}, {{step:Int64}}), intDiv(till - 1 - {{origin:Int64}}, {{step:Int64}}) + 1) AS number
+ARRAY JOIN range({step_number("begins")}, {step_number("(till - 1)")} + 1) AS number
 """
 _PARKING: Final = f"""
 SELECT at, district, uniqExact(device_id) AS places, sum(value * ms) / sum(ms) AS occupancy, sum(arrives) AS arrivals,
@@ -130,7 +131,7 @@ def _of_surroundings(clickhouse: ClickHouse) -> Callable[[Surroundings], dict[st
         limits = {row.sensor_type: row.limit for row in sorted(GUIDELINES, key=lambda row: -row.limit) if row.hours == hours}
         guidelines = {"guided": list(limits), "limits": list(limits.values())}
         parameters = {**asked.parameters(), **guidelines, "sensor": asked.sensor, "sensors": sorted(IN_DISTRICTS)}
-        return _answer(asked, rows=rows_of(clickhouse.query(_SURROUNDINGS, parameters, SETTINGS)))
+        return _answer(asked, rows=asked.began(rows_of(clickhouse.query(_SURROUNDINGS, parameters, SETTINGS))))
 
     return answer
 
@@ -138,8 +139,8 @@ def _of_surroundings(clickhouse: ClickHouse) -> Callable[[Surroundings], dict[st
 def _of_lights(clickhouse: ClickHouse) -> Callable[[OfDistricts], dict[str, Any]]:
     def answer(asked: OfDistricts) -> dict[str, Any]:
         parameters = {**asked.parameters(), "sensor": "power_w", "held": METER_MS}
-        found = {"rows": _LIGHTS, "faulty": _FAULTY}
-        return _answer(asked, **{name: rows_of(clickhouse.query(sql, parameters, SETTINGS)) for name, sql in found.items()})
+        rows, faulty = (rows_of(clickhouse.query(sql, parameters, SETTINGS)) for sql in (_LIGHTS, _FAULTY))
+        return _answer(asked, rows=asked.began(rows), faulty=faulty)
 
     return answer
 
@@ -147,7 +148,7 @@ def _of_lights(clickhouse: ClickHouse) -> Callable[[OfDistricts], dict[str, Any]
 def _of_parking(clickhouse: ClickHouse) -> Callable[[OfDistricts], dict[str, Any]]:
     def answer(asked: OfDistricts) -> dict[str, Any]:
         parameters = {**asked.parameters(), "sensor": "occupied", "held": PLACE_MS}
-        return _answer(asked, rows=rows_of(clickhouse.query(_PARKING, parameters, SETTINGS)))
+        return _answer(asked, rows=asked.began(rows_of(clickhouse.query(_PARKING, parameters, SETTINGS))))
 
     return answer
 

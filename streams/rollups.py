@@ -12,10 +12,10 @@ from pydantic import Field
 from agents.limits import Limits
 from streams.api import Question
 from streams.clickhouse import ClickHouse
-from streams.spans import SETTINGS, Zoned, named, rows_of, step_of, within
+from streams.spans import SETTINGS, Stepped, named, rows_of, step_of, within
 
 
-class Rollup(Zoned):
+class Rollup(Stepped):
     """How production lines and shifts have been."""
 
     by: Literal["line", "shift", "line,shift"] = Field(
@@ -75,8 +75,7 @@ def _of_lines(clickhouse: ClickHouse, limits: Callable[[], Limits]) -> Callable[
         critical = {"types": [sensor["name"] for sensor in types], "criticals": [sensor["critical"] for sensor in types]}
         parameters = {**asked.bounds(), **asked.steps(), **asked.rows(), **which, **critical}
         groups = _GROUPS[asked.by]
-        found = rows_of(clickhouse.query(_ROLLUP % (groups, groups, groups), parameters, SETTINGS))
-        rows = [row | {"at": asked.began(row["at"])} for row in found]
+        rows = asked.began(rows_of(clickhouse.query(_ROLLUP % (groups, groups, groups), parameters, SETTINGS)))
         return {
             "start": asked.start,
             "end": asked.end,

@@ -70,24 +70,6 @@ class Paged(Span):
         return self.offset + self.limit if any(len(rows) > self.limit for rows in lists) else None
 
 
-class Stepped(Paged):
-    """Rows for each hour or day."""
-
-    step: Literal["hour", "day", "all"] = Field(default="day", description="Of time, of which each has rows of its own.")
-    day_starts: time = Field(
-        default=time(0),
-        description="When a day begins, UTC or with an offset, whatever the clocks there are set to.",
-    )
-
-    def steps(self) -> dict[str, Any]:
-        """Parameters of a query: when any step begins and how long it is, in milliseconds, by the clocks of which zone."""
-        bounds = self.bounds()
-        if self.step == "all":
-            return {"origin": bounds["since"], "step": max(1, bounds["until"] - bounds["since"]), "zone": "UTC"}
-        day = datetime.combine(datetime(1970, 1, 1, tzinfo=UTC), self.day_starts, self.day_starts.tzinfo or UTC)
-        return {"origin": int(day.timestamp() * 1000), "step": HOUR_MS if self.step == "hour" else DAY_MS, "zone": "UTC"}
-
-
 _ZONED: Final = re.compile(r"(?P<time>[0-9:.]+)[ \[](?P<zone>[A-Za-z][\w+-]*(?:/[\w+-]+)*)\]?")
 
 
@@ -102,9 +84,10 @@ def _with_zone(said: object) -> object:
         raise ValueError(f"no time zone {found['zone']!r}: a name is such as Europe/Berlin") from error
 
 
-class Zoned(Stepped):
-    """The same by the clocks of a place."""
+class Stepped(Paged):
+    """Rows for each hour or day."""
 
+    step: Literal["hour", "day", "all"] = Field(default="day", description="Of time, of which each has rows of its own.")
     day_starts: Annotated[time, BeforeValidator(_with_zone)] = Field(
         default=time(0),
         description="When a day begins: UTC, with an offset, or by the clocks of a zone, as in `06:00 Europe/Berlin`, where a day may have "
@@ -112,21 +95,29 @@ class Zoned(Stepped):
     )
 
     def steps(self) -> dict[str, Any]:
-        """As of every Stepped; of days in a zone, `origin` is what its clocks show."""
-        if self._zone is None or self.step == "all":
-            return super().steps()
-        # an hour begins when one does there on the first day
-        of_hour = datetime.combine(self.start.astimezone(self._zone), self.day_starts)
-        wall = datetime.combine(datetime(1970, 1, 1, tzinfo=UTC), self.day_starts.replace(tzinfo=None), UTC)
-        hours = {"origin": int(of_hour.timestamp() * 1000) - 2 * DAY_MS, "step": HOUR_MS, "zone": "UTC"}  # before all that is asked for
-        return hours if self.step == "hour" else {"origin": int(wall.timestamp() * 1000), "step": DAY_MS, "zone": self._zone.key}
+        """Parameters of a query: when any step begins and how long it is, in milliseconds, by the clocks of which zone.
 
-    def began(self, at: int) -> int:
-        """When a step began (ms), of the `at` that a query gave."""
+        Of days in a zone, `origin` is what its clocks show.
+        """
+        bounds, since_1970 = self.bounds(), datetime(1970, 1, 1, tzinfo=UTC)
+        if self.step == "all":
+            return {"origin": bounds["since"], "step": max(1, bounds["until"] - bounds["since"]), "zone": "UTC"}
+        if self._zone is None:
+            day = datetime.combine(since_1970, self.day_starts, self.day_starts.tzinfo or UTC)
+            return {"origin": int(day.timestamp() * 1000), "step": HOUR_MS if self.step == "hour" else DAY_MS, "zone": "UTC"}
+        if self.step == "day":
+            wall = datetime.combine(since_1970, self.day_starts.replace(tzinfo=None), UTC)
+            return {"origin": int(wall.timestamp() * 1000), "step": DAY_MS, "zone": self._zone.key}
+        # an hour begins when one does there on the first day; before all that is asked for
+        of_hour = datetime.combine(self.start.astimezone(self._zone), self.day_starts)
+        return {"origin": int(of_hour.timestamp() * 1000) - 2 * DAY_MS, "step": HOUR_MS, "zone": "UTC"}
+
+    def began(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Rows that a query gave, with when their steps began (ms) as `at`."""
         if self._zone is None or self.step != "day":
-            return at
-        wall = datetime.fromtimestamp(at / 1000, UTC).replace(tzinfo=self._zone)
-        return int(wall.timestamp() * 1000)
+            return rows
+        walls = (datetime.fromtimestamp(row["at"] / 1000, UTC).replace(tzinfo=self._zone) for row in rows)
+        return [row | {"at": int(wall.timestamp() * 1000)} for row, wall in zip(rows, walls, strict=True)]
 
     @property
     def _zone(self) -> ZoneInfo | None:
@@ -145,8 +136,22 @@ def named(**columns: str) -> str:
 
 def step_of(column: str) -> str:
     """Column `at`: when the step begins that a time is in (ms), by the clocks of `zone`, with the parameters of `Stepped.steps`."""
-    wall = f"toUnixTimestamp64Milli({column}) + timeZoneOffset(toTimeZone({column}, {{zone:String}})) * 1000"
-    return f"{{origin:Int64}} + intDiv({wall} - {{origin:Int64}}, {{step:Int64}}) * {{step:Int64}} AS at"
+    return f"{{origin:Int64}} + {step_number(f'toUnixTimestamp64Milli({column})')} * {{step:Int64}} AS at"
+
+
+def step_number(ms: str) -> str:
+    """Which step a moment (ms) is in, counted from `origin`, with the same parameters."""
+    return f"intDiv({ms} + {_ahead(ms)} - {{origin:Int64}}, {{step:Int64}})"
+
+
+def moment_of(wall: str) -> str:
+    """The moment (ms) at which the clocks of `zone` show that."""
+    return f"({wall} - {_ahead(f'({wall} - {_ahead(wall)})')})"
+
+
+def _ahead(ms: str) -> str:
+    """How far (ms) the clocks of `zone` are ahead of UTC at a moment."""
+    return f"timeZoneOffset(toTimeZone(fromUnixTimestamp64Milli({ms}), {{zone:String}})) * 1000"
 
 
 def rows_of(frame: pl.DataFrame) -> list[dict[str, Any]]:

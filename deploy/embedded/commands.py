@@ -4,9 +4,10 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import NamedTuple
 
 import psutil
 import typer
@@ -17,8 +18,9 @@ from rich.table import Table
 from deploy.embedded import control, processes
 from deploy.embedded.artifacts import fetch, missing, pins
 from deploy.embedded.errors import StackError
+from deploy.embedded.service import Service
 from deploy.embedded.stack import ALL, LocalStack, owned
-from deploy.output.listing import show
+from deploy.output.listing import Json, show, show_json
 from deploy.running import running
 from streams.settings import Settings, settings
 
@@ -48,7 +50,7 @@ def up() -> None:
         download()
         with console.status("starting") as line:
             control.launch(ours, line.update)
-    console.print(_table(ours))
+    console.print(_table(_services(ours)))
     console.print(f"Data and logs are in {ours.data.resolve()}. Stop with `{_down(ours)}`.", highlight=False, soft_wrap=True)
 
 
@@ -75,10 +77,16 @@ def _tell_of_others(ours: Settings) -> None:
 
 
 @in_words()
-def status() -> None:
+def status(as_json: Json = False) -> None:
     """Show what runs and whether it answers; exit code 1 unless everything does."""
     ours = settings()
-    console.print(_table(ours))
+    services = _services(ours)
+    code = int(not all(service.answers() for service in LocalStack(ours).services))
+    if as_json:
+        found = [each._asdict() for each in running(ours)]
+        show_json({"data": ours.data.resolve(), "services": [each._asdict() for each in services], "workers": found})
+        raise typer.Exit(code)
+    console.print(_table(services))
     workers = [(each.name, each.state, each.url, each.pid or "", each.lag if each.lag is not None else "") for each in running(ours)]
     if workers:
         show(("worker", "state", "address", "pid", "records behind"), workers, workers, as_json=False)
@@ -92,8 +100,7 @@ def status() -> None:
         )
     if not processes.find(ours.data):
         _tell_of_others(ours)
-    if not all(service.answers() for service in LocalStack(ours).services):
-        raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
 def download() -> None:
@@ -108,20 +115,39 @@ def download() -> None:
         fetch(wanted, lambda count: bar.advance(task, count))
 
 
-def _table(ours: Settings) -> Table:
+class Found(NamedTuple):
+    """A service of the stack; of its process nothing where there is none."""
+
+    name: str
+    state: str
+    """`stopped`, `starting` or `ready`."""
+    address: str
+    pid: int | None = None
+    memory_mb: int | None = None
+    up_seconds: int | None = None
+
+
+def _services(ours: Settings) -> list[Found]:
+    """Those of the stack, as they are now."""
+    there = processes.find(ours.data)
+    return [_found(service, there.get(service.name)) for service in LocalStack(ours).services]
+
+
+def _found(service: Service, process: psutil.Process | None) -> Found:
+    place = f"{service.host}:{service.port}"
+    if process is None:
+        return Found(service.name, "stopped", place)
+    try:
+        with process.oneshot():
+            facts = (process.pid, process.memory_info().rss // 1024**2, round(time.time() - process.create_time()))
+    except psutil.NoSuchProcess:
+        return Found(service.name, "stopped", place)
+    return Found(service.name, "ready" if service.answers() else "starting", place, *facts)
+
+
+def _table(services: Sequence[Found]) -> Table:
     table = Table("service", "state", "address", "pid", "memory", "up for", box=None)
-    running = processes.find(ours.data)
-    for service in LocalStack(ours).services:
-        process = running.get(service.name)
-        try:
-            row = _facts(process) if process else ("", "", "")
-        except psutil.NoSuchProcess:
-            process, row = None, ("", "", "")
-        state = "stopped" if process is None else "ready" if service.answers() else "starting"
-        table.add_row(service.name, state, f"{service.host}:{service.port}", *row)
+    for each in services:
+        facts = (each.pid, f"{each.memory_mb} MB", timedelta(seconds=each.up_seconds or 0)) if each.pid else ("", "", "")
+        table.add_row(each.name, each.state, each.address, *map(str, facts))
     return table
-
-
-def _facts(process: psutil.Process) -> tuple[str, str, str]:
-    age = timedelta(seconds=round(time.time() - process.create_time()))
-    return str(process.pid), f"{process.memory_info().rss // 1024**2} MB", str(age)

@@ -1,6 +1,7 @@
 import math
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -141,3 +142,49 @@ def test_a_devices_messages_are_the_latest_first_each_once(clickhouse):
 @pytest.mark.parametrize("name", ["districts", "lights", "parking"])
 def test_whatever_is_named_is_a_name_and_never_part_of_the_query(clickhouse, name):
     assert ask(clickhouse, name, district="' OR 1=1 --")["rows"] == []
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.fixture(scope="module")
+def week_of_a_change(clickhouse):
+    """A place that is taken, and a light of 100 W that is told of every ten minutes, from 24 to 27 October 2026, UTC."""
+    start = datetime(2026, 10, 24, tzinfo=UTC)
+    minutes = range(0, 3 * 24 * 60, 10)
+    begins = (int(start.timestamp() * 1000) - START) // MINUTE
+    rows = [
+        *(("light-9", "hill", "power_w", begins + minute, 100) for minute in minutes),
+        *(("light-9", "hill", "fault", begins + minute, 0) for minute in minutes),
+        *(("spot-9", "hill", "occupied", begins + minute, 1) for minute in range(0, 3 * 24 * 60, 720)),
+        ("spot-8", "hill", "occupied", begins - 30, 0),
+        ("spot-8", "hill", "occupied", begins + 29 * 60, 1),  # 6:00 in Berlin, one hour after the day began there
+    ]
+    clickhouse.insert("city_readings", readings(*rows), "change")
+    return {"start": start.isoformat(), "end": (start + timedelta(days=3)).isoformat(), "district": "hill"}
+
+
+def in_berlin(*day, hour=5):
+    return int(datetime(*day, hour, tzinfo=BERLIN).timestamp() * 1000)
+
+
+def test_days_of_lights_and_parking_begin_by_the_clocks_of_a_zone(clickhouse, week_of_a_change):
+    days = [in_berlin(2026, 10, day) for day in (23, 24, 25, 26)]
+    hours = [3, 25, 24, 20]
+    lights = ask(clickhouse, "lights", step="day", day_starts="05:00 Europe/Berlin", **week_of_a_change)["rows"]
+    assert [(row["at"], row["energy_kwh"]) for row in lights] == [
+        (day, pytest.approx(of / 10)) for day, of in zip(days, hours, strict=True)
+    ]
+    parking = ask(clickhouse, "parking", step="day", day_starts="05:00 Europe/Berlin", **week_of_a_change)["rows"]
+    assert [row["at"] for row in parking] == days
+    assert [row["arrivals"] for row in parking] == [0, 0, 1, 0]
+    assert parking[1]["occupancy"] == pytest.approx(25 / (25 + 20.5))  # spot-8 said that it is free until 23:30 UTC
+
+
+def test_what_spans_days_of_a_zone_is_divided_among_them_whole(clickhouse, week_of_a_change):
+    whole = ask(clickhouse, "lights", step="all", **week_of_a_change)["rows"]
+    for zone in ("Europe/Berlin", "Pacific/Auckland", "America/St_Johns", "UTC"):
+        for begins in ("00:00", "06:30"):
+            days = ask(clickhouse, "lights", step="day", day_starts=f"{begins} {zone}", **week_of_a_change)["rows"]
+            assert sum(row["energy_kwh"] for row in days) == pytest.approx(whole[0]["energy_kwh"])
+            assert all(row["energy_kwh"] >= 0 for row in days)
