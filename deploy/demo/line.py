@@ -92,8 +92,7 @@ class Line:
             self._step(self.workers)
             if self.seconds > next_line:
                 next_line += LINE_SECONDS
-                named = ", ".join(f"{each.status.unanswered:,} of the {each.name}'s messages" for each in waiting)
-                self.say(f"waiting for the acknowledgements of {named}")
+                self.say(f"waiting {', and '.join(each.awaited for each in waiting)}")
 
     def settled(self, factory: pl.DataFrame, city: pl.DataFrame) -> tuple[Figures, Sequence[str]]:
         """Figures when everything sent has gone all the way, and what does not add up if that is not to be."""

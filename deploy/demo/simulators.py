@@ -60,6 +60,13 @@ class Simulator(Service):
         return Status.read(self._files["status"])
 
     @property
+    def awaited(self) -> str:
+        """What it is waited for while it ends; when all is answered for, it still writes down what it sent."""
+        unanswered = self.status.unanswered
+        answers = f"the acknowledgements of {unanswered:,} of the {self.name}'s messages"
+        return f"for {answers}" if unanswered else f"until the {self.name} has written down what it sent"
+
+    @property
     def sent(self) -> Path:
         """What it sent, a row each."""
         raise NotImplementedError

@@ -14,7 +14,7 @@ from deploy.demo.summary import by_protocol, summary
 from deploy.demo.trace import in_words
 from deploy.demo.verdict import unaccounted, unaccounted_in_city, unshown
 from deploy.demo.workers import with_listeners
-from schemas.catalog import CITY_READINGS, CITY_WINDOWS, CONTRACTS, LIGHTS, READINGS, TRAFFIC, WINDOWS
+from schemas.catalog import CITY_READINGS, CITY_WINDOWS, CONTRACTS, DEAD_LETTERS, LATE, LIGHTS, READINGS, TRAFFIC, WINDOWS
 from streams.settings import Settings
 
 CITY = pl.DataFrame({"acknowledged": [True] * 5, "protocol": ["mqtt", "coap", "http", "websocket", "mqtt"]})
@@ -200,6 +200,14 @@ def test_the_summary_is_a_table_of_eighty_columns_that_explains_copies():
     assert "sent 1 readings twice" in text.replace("\n", " ")
     assert all(f"over {source}" in text for source in Source)
     assert "of readings: p50 40 ms" in text
+
+
+def test_what_both_domains_write_to_one_topic_stands_in_neither_ones_column():
+    console = Console(width=80, record=True, file=io.StringIO())
+    ends = after().ends | {LATE.topic: 42, DEAD_LETTERS.topic: 25}
+    console.print(summary(BEFORE, after(ends=ends), Alerts([(alert(), 2_040)]), FACTORY, CITY.with_columns(topic=pl.lit(""))))
+    said = next(row for row in console.export_text().splitlines() if "dead letters" in row)
+    assert said == "Of both together, 42 late records and 25 dead letters are in Kafka."
 
 
 def test_what_is_missing_is_named_and_many_are_in_a_file():
