@@ -20,7 +20,7 @@ from mode import Service
 from tenacity import AsyncRetrying, before_sleep_log, retry_if_exception_type, wait_exponential_jitter
 
 from agents.city.refine import Refined, refine
-from agents.city.repeats import WINDOW, Repeats
+from agents.city.repeats import WINDOW, Repeats, origin
 from agents.guard import guarded
 from agents.limits import Limits
 from schemas.catalog import CITY_READINGS, DISTRICTS, Contract
@@ -30,8 +30,10 @@ from streams.assembly import App
 from streams.batches import BATCH_TOPICS, Batch, joined
 from streams.collector import of_refining
 from streams.intake import Intake
+from streams.kafka.topic_ids import topic_ids
 from streams.pieces import located
 from streams.reader import look_back
+from streams.settings import settings
 from streams.watch.gatherer import gathered
 
 logger = logging.getLogger(__name__)
@@ -56,16 +58,17 @@ class Messages(Intake):
         first = batch.offsets[0]
         repeats = self._repeats.get(batch.partition)
         if repeats is None or repeats.end != first:
-            repeats = Repeats(first)
-            for earlier in await self._before(batch.partition, first):
+            identity, before = await self._before(batch.partition, first)
+            repeats = Repeats(origin(batch.topic, batch.partition, identity), first)
+            for earlier in before:
                 decoded = await self.app.writers.decode(earlier.values, self.contract.codec)
                 repeats.take(located(earlier, decoded.frame), earlier.last + 1)
             repeats.end = first
             self._repeats[batch.partition] = repeats
         return repeats
 
-    async def _before(self, partition: int, end: int) -> list[Batch]:
-        """What lies before an offset, as far as repeats are told. Waits for Kafka."""
+    async def _before(self, partition: int, end: int) -> tuple[str, list[Batch]]:
+        """The topic's id, and what lies before an offset, as far as repeats are told. Waits for Kafka."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(KafkaException),
             wait=wait_exponential_jitter(multiplier=0.2, max=5),
@@ -74,7 +77,13 @@ class Messages(Intake):
             before_sleep=before_sleep_log(logger, logging.WARNING),
             reraise=True,
         )
-        return await retrying(asyncio.to_thread, lambda: list(look_back(self.contract, partition, end, WINDOW)))
+        return await retrying(asyncio.to_thread, self._look_back, partition, end)
+
+    def _look_back(self, partition: int, end: int) -> tuple[str, list[Batch]]:
+        topic = named(self.contract.topic)
+        # it may have been made anew since the worker started
+        identity = topic_ids(settings().kafka, [topic]).get(topic, self.app.topic_ids.get(topic, ""))
+        return identity, list(look_back(self.contract, partition, end, WINDOW))
 
 
 class Refining(Service):
@@ -108,7 +117,7 @@ class Refining(Service):
         came_before = [
             known.take(envelopes[first:end], batch.last + 1) for known, batch, (first, end) in zip(repeats, batches, cuts, strict=True)
         ]
-        origins = np.repeat([f"{batch.topic}-{batch.partition}" for batch in batches], [end - first for first, end in cuts])
+        origins = np.repeat([known.origin for known in repeats], [end - first for first, end in cuts])
         new = envelopes.with_columns(pl.Series("origin", origins, pl.String)).filter(~pl.concat(came_before))
         refined, unfit = self._refined(new)
         for topic, batch, known, (first, end) in zip(topics, batches, came_before, pairwise(starts), strict=True):

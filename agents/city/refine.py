@@ -53,7 +53,7 @@ class Unfit(Exception):
 
 
 def refine(envelopes: pl.DataFrame, limits: Limits) -> Refined:
-    """Decoded envelopes, with `row`, `origin` (topic and partition), `offset` and `arrival` (Kafka timestamp, ms), to measurements.
+    """Decoded envelopes, with `row`, `origin`, `offset` and `arrival` (Kafka timestamp, ms), to measurements.
 
     Total: no message raises. `limits` are those of the city's sensor types.
     """

@@ -15,10 +15,16 @@ WINDOW: Final = 20_000
 _SCHEMA: Final = {"mark": pl.UInt64, "offset": pl.Int64}
 
 
+def origin(topic: str, partition: int, identity: str) -> str:
+    """What offsets are counted in; a topic that is made anew has another `identity`, Kafka's id of it, "" without."""
+    return f"{topic}-{partition}@{identity}" if identity else f"{topic}-{partition}"
+
+
 @dataclass
 class Repeats:
     """The latest messages of one partition."""
 
+    origin: str
     end: int
     """Offset of the next record."""
     _seen: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_SCHEMA))

@@ -161,13 +161,13 @@ class Member:
         self.store = Store("checkpoint://", self, SimpleNamespace(name=name))
         return SimpleNamespace(data=self.store)
 
-    def batch_topic(self, contract):
-        return contract
+    def batch_topic(self, *contracts):
+        return contracts
 
     def agent(self, topic, *, name):
         return lambda consume: self.agents.append(consume)
 
-    async def send_frame(self, contract, frame, keys=None):
+    async def send_frame(self, contract, frame, keys=None, timestamps=None):
         if frame.height:
             await self.bulk.send_frame(contract, frame, keys)
 

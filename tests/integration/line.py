@@ -194,14 +194,19 @@ def actual(settings, topics) -> Outcome:
     }
     # the gateway's own are of messages that never were in the log
     frames["dead_letters"] = frames["dead_letters"].filter(pl.col("partition") >= 0)
+    return tidy(frames, ledgers(topics, CHANGELOG))
+
+
+def ledgers(topics, changelog):
+    """Partition → counts of the latest checkpoint, of those that have one."""
     counts = {}
-    for partition, batch in topics.read(CHANGELOG).items():
+    for partition, batch in topics.read(changelog).items():
         there = dict(zip(batch.keys, batch.values, strict=True))  # the last value counts, none deletes
         manifests = [value for key, value in there.items() if key.startswith(b"manifest@") and value]
         if manifests:
             latest = max(map(orjson.loads, manifests), key=lambda manifest: manifest["fence"])
             counts[partition] = latest["facts"]["counts"]
-    return tidy(frames, counts)
+    return counts
 
 
 def tidy(frames, counts) -> Outcome:

@@ -1,12 +1,28 @@
 """A log that is not the one it was: its worker stops in words, and `headrace state forget` accepts it."""
 
+import time
+from contextlib import ExitStack, closing
+
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from deploy.topics import ensure_topics
-from schemas.catalog import READINGS
-from tests.integration.line import CHANGELOG, PATIENCE, Worker, actual, assert_equal, headrace, simulate, undisturbed, wait
+from schemas.catalog import AIR, READINGS
+from tests.integration.line import (
+    CHANGELOG,
+    PATIENCE,
+    Topics,
+    Worker,
+    actual,
+    assert_equal,
+    headrace,
+    ledgers,
+    simulate,
+    undisturbed,
+    wait,
+)
+from tests.integration.test_city import City
 
 pytestmark = pytest.mark.long
 
@@ -77,3 +93,32 @@ def test_a_topic_that_is_made_anew_under_a_running_worker_stops_it(kafka, topics
 def test_what_is_no_domain_cannot_be_forgotten(kafka):
     status, said = headrace(kafka, "state", "forget", "nothing")
     assert (status, "one of factory, city, districts" in said) == (2, True)
+
+
+def test_messages_of_a_city_topic_that_was_made_anew_are_no_repeats(kafka, tmp_path):
+    with closing(Topics(kafka, "city")) as topics, ExitStack() as left:
+        city, sent = City(kafka, topics, int(time.time() * 1000)), 0
+
+        def worker():
+            started = left.enter_context(Worker(kafka, tmp_path, module="streams.city"))
+            started.wait_for("lane_opened")
+            return started
+
+        def taken(worker, count):
+            nonlocal sent
+            at = int(time.time() * 1000)
+            city.send(AIR, [(f"air-{number}", at, {"pm25": 10}) for number in range(sent, sent + count)])
+            sent += count
+            city.wait_until_read(worker)
+            counts = ledgers(topics, "city-city-1m-changelog").values()
+            assert [sum(of[name] for of in counts) for name in ("received", "accepted")] == [sent, sent]
+
+        first = worker()
+        taken(first, 200)
+        assert first.stop() == 0, first.tail()
+        made_anew(kafka, AIR.topic)  # while no worker runs
+        second = worker()
+        taken(second, 150)
+        made_anew(kafka, AIR.topic)  # under a running one
+        taken(second, 100)
+        assert second.stop() == 0, second.tail()

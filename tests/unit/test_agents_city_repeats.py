@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.city import repeats
-from agents.city.repeats import Repeats
+from agents.city.repeats import Repeats, origin
 
 
 def envelopes(names, first):
@@ -15,7 +15,7 @@ def envelopes(names, first):
 
 def take(*batches):
     """Which messages of batches that follow each other came before."""
-    seen, end, found = Repeats(0), 0, []
+    seen, end, found = Repeats("t-0", 0), 0, []
     for names in batches:
         found += seen.take(envelopes(names, end), end + len(names)).to_list()
         end += len(names)
@@ -30,7 +30,7 @@ def test_a_message_that_came_before_is_told_wherever_batches_are_cut():
 def test_of_another_device_or_topic_it_is_another_message():
     others = envelopes(["a1", "a1"], 0).with_columns(device_id=pl.Series(["a", "b"]))
     frame = pl.concat([others, envelopes(["a1"], 2).with_columns(original_topic=pl.lit("u"))])
-    assert not Repeats(0).take(frame, 3).any()
+    assert not Repeats("t-0", 0).take(frame, 3).any()
 
 
 @given(st.lists(st.sampled_from(["a1", "a2", "b1", "b2"]), max_size=30), st.data())
@@ -44,3 +44,8 @@ def test_the_window_is_of_the_log_and_not_of_batches(names, data):
     finally:
         repeats.WINDOW = kept
     assert found == [name in names[max(0, at - with_window) : at] for at, name in enumerate(names)]
+
+
+def test_a_topic_that_was_made_anew_is_another_origin_and_one_without_an_id_has_its_name():
+    assert origin("parking.raw", 2, "a1") != origin("parking.raw", 2, "b2")
+    assert origin("parking.raw", 2, "") == "parking.raw-2"
