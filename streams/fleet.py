@@ -48,6 +48,7 @@ class Reporting(Service):
         """Set when devices were registered; then there is another."""
         self._place, self._hears = place, hears
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._repeating: Counter[str] = Counter()
         self._said_at = 0
         Following(app, DEVICES, self._register)
         Following(app, PRESENCE, self._hear)
@@ -102,7 +103,7 @@ class Reporting(Service):
 
     async def _sweep(self) -> None:
         """Look at every device once, and report what the topic does not know."""
-        counts: Counter[tuple[str, str]] = Counter()
+        counts, repeating = Counter[tuple[str, str]](), Counter[str]()
         everything = iter([*self.fleet.devices.values()])
         left = SLICES_A_SECOND
         while some := [*islice(everything, SLICE)]:
@@ -110,13 +111,16 @@ class Reporting(Service):
             if rows := self.fleet.due(some, now):
                 await self.send(PRESENCE, rows)
             counts.update((each.tenant, each.status) for each in some if each.barred is None)
+            repeating.update(each.tenant for each in some if each.repeats_only)
             left -= 1
             await self.sleep(SWEEP_SECONDS / SLICES_A_SECOND)
-        self._counts = counts
+        self._counts, self._repeating = counts, repeating
         await self.sleep(max(0, left) * SWEEP_SECONDS / SLICES_A_SECOND)
 
     def _samples(self) -> Iterator[Sample]:
         none = {(settings().tenant, str(status)): 0 for status in Status}
         for labels, devices in (none | self._counts).items():
             yield Sample("headrace_devices", labels, devices)
+        for tenant, devices in ({settings().tenant: 0} | self._repeating).items():
+            yield Sample("headrace_repeating_devices", (tenant,), devices)
         yield Sample("headrace_unfit_devices_total", (), self.unfit)

@@ -69,6 +69,13 @@ GATEWAY: Final = (
         "Silent growing: a network or a street without power, as gateways that do not listen call no device silent.",
     ),
     Metric(
+        "headrace_repeating_devices",
+        "gauge",
+        ("tenant",),
+        "Devices whose last messages through this gateway, five or more, were all duplicates.",
+        "Above 0: a device whose sequence starts anew with each sleep; `reason` of the gateway's /api/devices names it.",
+    ),
+    Metric(
         "headrace_unfit_devices_total",
         "counter",
         (),

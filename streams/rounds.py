@@ -88,13 +88,15 @@ def assemble(deliveries: Sequence[Delivery], place: Place, duplicates: Duplicate
     tenants = [sender.tenant or place.tenant for messages, _, sender, _ in deliveries for _ in messages]
     made = Round([Verdict.DELIVERED] * len(tenants), tenants, misfits=enveloped.misfits)
     columns = zip(enveloped.rows, enveloped.addresses, enveloped.values, enveloped.headers, enveloped.marks, strict=True)
-    for row, (_, tenant, topic, key, _, urgent, *_), value, headers, mark in columns:
+    for row, (_, tenant, topic, key, _, urgent, device, *_), value, headers, mark in columns:
         tenants[row] = tenant
         if duplicates.take(mark, now_ms):
+            device.repeats = 0
             made.records.append(Outgoing(topic, key, value, headers, tenant, urgent))
             made.rows.append(row)
             made.marks.append(mark)
         else:
+            device.repeats += 1
             made.verdicts[row] = Verdict.DUPLICATE
             made.again.append((row, mark))
             made.apart.append(row)

@@ -21,6 +21,9 @@ GATEWAY: Final = "gateway"
 MOST_DEVICES: Final = 500_000
 
 
+ONLY_DUPLICATES: Final = "its last {} messages were left out as duplicates: does its sequence start anew with each sleep?"
+
+
 class Gateway(NamedTuple):
     """What a gateway last said of itself."""
 
@@ -121,7 +124,7 @@ class Fleet:
         """How a device is, as far as can be said, and why."""
         if each.seen_at or (each.status is Status.ONLINE and not each.offline_at):
             why = self._unwatched(each, now)
-            return (Status.UNWATCHED, why) if why else (Status.ONLINE, "")
+            return (Status.UNWATCHED, why) if why else (Status.ONLINE, ONLY_DUPLICATES.format(each.repeats) if each.repeats_only else "")
         if each.offline_at:
             return Status.OFFLINE, "it said so, or its last will did"
         if each.status is Status.SILENT:

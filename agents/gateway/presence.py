@@ -42,6 +42,9 @@ class Status(StrEnum):
     """It was online, and now no gateway could hear it: that says nothing about the device."""
 
 
+MOST_REPEATS: Final = 5
+
+
 class Presence:
     """One device. The gateway writes `seen_at` and `source` with every message, and nothing else: `fold` does the rest, when there is time.
 
@@ -59,6 +62,7 @@ class Presence:
         "node",
         "offline_at",
         "registration",
+        "repeats",
         "reported_seen",
         "seen_at",
         "since",
@@ -88,6 +92,13 @@ class Presence:
         self.status, self.since = Status.UNSEEN, 0
         """As was last reported, by whichever gateway, and since when."""
         self.reported_seen = 0
+        self.repeats = 0
+        """How many of its last messages here were all duplicates."""
+
+    @property
+    def repeats_only(self) -> bool:
+        """Whether it seems to say nothing new: a weak link sends a message again a few times, a number that starts anew each one."""
+        return self.repeats >= MOST_REPEATS
 
     @property
     def type(self) -> str:

@@ -72,6 +72,7 @@ LEDGER: Final = Board(
             "Devices",
             (
                 of("headrace_devices", "Devices by how they are", by=("status",)),
+                of("headrace_repeating_devices", "Devices of which only duplicates come"),
                 of("headrace_unfit_devices_total", "Unfit records of devices"),
             ),
         ),

@@ -203,3 +203,13 @@ def test_a_record_that_is_no_device_is_said_and_the_one_before_stays():
     (problem,) = some.register([registered() | {"device_type": "A B"}])
     assert problem.startswith("t/d: device_type: ")
     assert some.devices["t", "d"].registration.district == "harbour"
+
+
+def test_a_device_of_which_only_duplicates_come_is_online_and_the_reason_says_so():
+    some = fleet()
+    device = message(some)
+    assert some.shown(device, NOW) == (Status.ONLINE, "")
+    device.repeats = 7
+    status, why = some.shown(device, NOW)
+    assert status is Status.ONLINE
+    assert why.startswith("its last 7 messages were left out as duplicates")

@@ -4,6 +4,7 @@ from agents.gateway.duplicates import Duplicates
 from agents.gateway.envelopes import Delivery
 from agents.gateway.message import Post, Sender, Source, Verdict
 from agents.gateway.place import Place
+from agents.gateway.presence import MOST_REPEATS
 from schemas.catalog import CONTRACTS, DEAD_LETTERS
 from schemas.codec import Codec
 from schemas.reference import read_record
@@ -32,3 +33,21 @@ def test_a_message_on_which_anything_raises_is_a_dead_letter_and_its_neighbours_
     told = read_record(Codec(DEAD_LETTERS.codec.text), letter)
     assert (told["reason"], told["detail"]) == ("crashed", "RecursionError: maximum recursion depth exceeded")
     assert (told["topic"], told["value"]) == ("lights/l-2/status", b"{}")
+
+
+def test_a_device_whose_sequence_starts_anew_with_each_sleep_is_told_of_until_it_says_something_new():
+    place, duplicates = Place("gw", "run", "default"), Duplicates()
+
+    def send(body):
+        made = assemble([Delivery([Post("sensors/st-1/temperature", body)], Source.HTTP, Sender(), 1)], place, duplicates, SCHEMA_IDS, 2)
+        return made.verdicts[0]
+
+    device = place.fleet.presence("default", "st-1", "environment_sensor")
+    assert send(b'{"temperature":21.5,"seq":1}') is Verdict.DELIVERED
+    for sent in range(1, MOST_REPEATS + 1):
+        assert not device.repeats_only
+        assert send(b'{"temperature":21.5,"seq":1}') is Verdict.DUPLICATE
+        assert device.repeats == sent
+    assert device.repeats_only
+    assert send(b'{"temperature":21.5,"seq":2}') is Verdict.DELIVERED
+    assert not device.repeats_only
