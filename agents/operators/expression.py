@@ -6,10 +6,9 @@ from typing import Any, Final
 
 import polars as pl
 
+from agents.operators.tokens import bounded
 from agents.rowfile import Unfit
 
-MOST_CHARACTERS: Final = 1_000
-"""Of a text: longer ones take Polars seconds to read (the time grows with the cube), and very long ones end the process."""
 MOST_STEPS: Final = 100
 """Columns, constants and functions of an expression: each is evaluated for each batch, which takes some ms for so many."""
 _STEPS: Final = """
@@ -42,8 +41,7 @@ _MANY: Final = 200
 
 def expression(field: str, text: str, schema: pl.Schema) -> tuple[pl.Expr, pl.DataType]:
     """The expression that a text is over the columns of `schema`, and the type it has. Raises Unfit."""
-    if len(text) > MOST_CHARACTERS:
-        raise Unfit(field, f"{len(text)} characters are too many; there may be {MOST_CHARACTERS}")
+    bounded(field, text)
     try:
         found = pl.sql_expr(text)
         _refuse_others(field, text, found)

@@ -1,9 +1,10 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.factory.domain import FACTORY
-from agents.operators.expression import MOST_CHARACTERS, MOST_STEPS, expression
+from agents.operators.expression import MOST_STEPS, expression
+from agents.operators.tokens import MOST_CHARACTERS, MOST_DEPTH, MOST_REPEATED
 from agents.rowfile import Unfit
 from agents.rulebook import stage
 
@@ -88,7 +89,17 @@ def test_what_one_row_tells_fits(text):
         ("1" + "+1" * 450, ""),
         ("device_id = '\ud800'", "half a character"),
         ("NOT " * 200 + "true", ""),
-        ("(" * 400 + "1" + ")" * 400, ""),
+        ("(" * 400 + "1" + ")" * 400, "nested too deep"),
+        # as short texts, that take Polars minutes or for ever
+        ("CAST(" * 70 + "1" + " AS INT)" * 70, "nested too deep"),
+        ("ARRAY[" * 60, "nested too deep"),
+        ("POSITION(" * 20 + "1", "nested too deep"),
+        ("value" + " BETWEEN 1 AND 2" * 40, f"{MOST_REPEATED} of BETWEEN and CASE"),
+        ("value > 1 AND ')))))))))' <> '' AND " + "(" * (MOST_DEPTH + 1), "nested too deep"),
+        ("value > 1 -- '\n AND " + "(" * 50 + "'", "no comments"),
+        ("value > 1 /* ' */ AND " + "(" * 50 + "'", "no comments"),
+        ("device_id = E'\\'' AND " + "(" * 50 + "'", "a blank before a text"),
+        ("$$'$$ = '" + "(" * 50 + "'", "no comments or variables"),
         ("device_id ~ '(a{1000}){1000}'", "regex"),
         ("NOW() > 1", "has a fixed time in it"),
         ("CURRENT_DATE > 1", "has a fixed time in it"),
@@ -106,4 +117,13 @@ CALLS = "avg sum max abs lower split_part concat replace lpad unnest array_agg c
 
 @given(st.lists(st.sampled_from([*WORDS.split(), *CALLS.split()]), max_size=12).map(" ".join) | st.text(max_size=40))
 def test_any_text_is_an_expression_or_unfit(text):
+    refusal(text)
+
+
+OPENERS = ("CAST(", "POSITION(", "ARRAY[", "NOT (", "SUBSTRING(", "CASE WHEN ", "(", "f(", "value BETWEEN ", "OVERLAY(", "value IN (", "-")
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.sampled_from([*OPENERS, "1", ")", " AND 2", " END", " AS INT)"]), min_size=10, max_size=120).map("".join))
+def test_texts_that_are_nested_or_repeat_end_in_an_answer(text):
     refusal(text)
