@@ -69,6 +69,16 @@ def test_every_contract_has_its_schema_registered(stack):
     assert set(http.get(f"{stack.settings.registry}/subjects").json()) >= {contract.subject for contract in CONTRACTS.values()}
 
 
+def test_every_service_listens_on_this_machine_alone(stack):
+    heard = {
+        (service.name, socket.laddr.ip.removeprefix("::ffff:"))
+        for service in stack.services
+        for socket in service.process.net_connections("tcp")
+        if socket.status == psutil.CONN_LISTEN
+    }
+    assert heard == {(service.name, "127.0.0.1") for service in stack.services}
+
+
 def test_an_unknown_topic_is_not_created_by_use(stack):
     producer, errors = Producer({"bootstrap.servers": stack.settings.kafka, "message.timeout.ms": 3000}), []
     producer.produce("never-made", b"", on_delivery=lambda error, _: errors.append(error))

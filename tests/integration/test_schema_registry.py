@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import deploy.schemas_commands
 import deploy.schemas_history
+from deploy.embedded.stack import LocalStack, on_free_ports
 from schemas.catalog import CONTRACTS, Contract
 from schemas.changes import changes
 from schemas.codec import Codec
@@ -165,6 +166,32 @@ def test_a_compatibility_somebody_chose_is_left_alone(registry, url, topic):
     assert httpx.get(f"{url}/config/{topic}-value").json() == {"compatibilityLevel": "FULL"}
 
 
+@pytest.mark.parametrize("default", ["{}", "[]", "", "null", 'a"{}', "{ }"])
+def test_whatever_text_is_a_fields_default_the_schema_is_taken_and_read_back(registry, url, topic, tmp_path, default):
+    contract = draft(topic, {"id": "string", "parameters": ("string", default)})
+    assert registry.check(contract) == []
+    schema_id = registry.register(contract)
+    assert registry.register(contract) == schema_id
+    read_back = Registry(url, tmp_path / "other").writer_now(schema_id)
+    assert json.loads(read_back.text) == json.loads(contract.text)
+    assert registry.check(contract) == []
+
+
+def test_ids_mean_the_same_after_a_stop_and_after_a_kill(recorded, tmp_path):
+    contracts = [draft("first", OLD), draft("second", NEW), draft("first", NEW)]
+    settings = on_free_ports(tmp_path)
+    with LocalStack(settings, ["registry"]) as stack:
+        given = [Registry(settings.registry, tmp_path / "a").register(each) for each in contracts]
+        stack.registry.kill()
+        stack.registry.start()
+        stack.registry.wait()
+        assert [Registry(settings.registry, tmp_path / "b").register(each) for each in contracts[:2]] == given[:2]
+    with LocalStack(settings, ["registry"]):
+        reader = Registry(settings.registry, tmp_path / "c")
+        assert [reader.writer_now(each).columns for each in given] == [each.codec.columns for each in contracts]
+        assert reader.register(draft("third", BREAKING)) not in given
+
+
 def test_an_id_the_registry_does_not_have_is_none(registry):
     assert asyncio.run(registry.writer(2**31 - 1)) is None
 
@@ -224,7 +251,7 @@ def test_the_command_says_when_the_registry_does_not_answer(schemas_command, top
 
 def test_the_command_names_the_topics_there_are(schemas_command, topic):
     unknown = schemas_command("check", "nonsense", contracts=[draft(topic, OLD)])
-    assert unknown.exit_code == 2
+    assert unknown.exit_code == 1
     assert "no topic nonsense" in unknown.output
 
 
@@ -241,7 +268,7 @@ def test_the_command_shows_what_differs_and_what_that_means(schemas_command, reg
     registry.register(draft(topic, NEW))
     assert schemas_command("diff", topic, "--from", "1", "--to", "2", contracts=[draft(topic, OLD)]).exit_code == 0
     absent = schemas_command("diff", topic, "--from", "7", contracts=[draft(topic, OLD)])
-    assert absent.exit_code == 2
+    assert absent.exit_code == 1
     assert "there are 1, 2" in absent.output
 
 
@@ -252,4 +279,4 @@ def test_the_command_shows_how_a_schema_has_changed(schemas_command, registry, t
     for line in (rf"1 +{ids[0]} +2 fields", rf"2 +{ids[1]} +value +int → double", r"place +added, string"):
         assert re.search(line, shown.output)
     unknown = draft(f"{topic}-other", OLD)
-    assert schemas_command("history", unknown.topic, contracts=[unknown]).exit_code == 2
+    assert schemas_command("history", unknown.topic, contracts=[unknown]).exit_code == 1

@@ -3,9 +3,12 @@ import json
 import shutil
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.catalog import READINGS
-from schemas.registry import Registry, RegistryDown
+from schemas.codec import Codec
+from schemas.registry import Registry, RegistryDown, _sent
 from tests.fakes.registry import registry
 
 NOWHERE = "http://127.0.0.1:1/apis/ccompat/v7"
@@ -104,6 +107,13 @@ def test_cached_schemas_that_the_registry_no_longer_has_under_their_ids_are_forg
         assert again.known.keys() == {3}
         assert again.writer_now(1).name == "SensorMeter"
         assert Registry(fake.url, tmp_path).known.keys() == {1, 3}
+
+
+@given(default=st.text() | st.sampled_from(["{}", 'a"{}', "{}b", '"{}"', "\\\\{}"]))
+def test_a_schema_is_sent_in_a_text_of_the_same_meaning_and_without_a_quoted_object(default):
+    codec = Codec(json.dumps({"type": "record", "name": "R", "fields": [{"name": "a", "type": "string", "default": default}]}))
+    assert json.loads(_sent(codec)) == json.loads(codec.text)
+    assert '"{}"' not in _sent(codec)
 
 
 @pytest.mark.parametrize("answer", [(500, ""), (404, "<html>"), (200, "{}")])
