@@ -9,7 +9,7 @@ import typer
 
 from agents.desk import State
 from agents.rules import Severity
-from deploy.output.listing import Json, plain, show, show_json
+from deploy.output.listing import Json, fail, plain, show, show_json
 from streams.operators import operator
 from streams.settings import settings
 
@@ -188,11 +188,11 @@ def _ask(method: str, path: str, **how: Any) -> dict[str, Any]:  # noqa: ANN401
         answer = httpx.request(method, settings().desk + path, headers=headers, timeout=TIMEOUT_SECONDS, **how)
     except httpx.HTTPError as absence:
         message = f"no desk worker answers at {settings().desk}: {absence}\nStart one (faust -A streams.desk worker), or set HEADRACE_DESK."
-        typer.secho(message, fg="red", err=True)
+        fail(message)
         raise typer.Exit(2) from absence
     found = _document(answer)
     if "error" in found:
-        typer.secho(plain(found["error"]), fg="red", err=True)
+        fail(plain(found["error"]))
         raise typer.Exit(1)
     return found
 

@@ -7,7 +7,7 @@ import httpx
 import orjson
 import typer
 
-from deploy.output.listing import Json, plain, show, show_json
+from deploy.output.listing import Json, fail, plain, show, show_json
 from streams.operators import operator
 from streams.settings import settings
 
@@ -81,7 +81,7 @@ def _ask(method: str, **request: Any) -> dict[str, Any]:  # noqa: ANN401
     try:
         answer = httpx.request(method, url, headers=headers, timeout=TIMEOUT_SECONDS, **request)
     except httpx.HTTPError as error:
-        typer.echo(f"The gateway at {settings().gateway} does not answer ({error}). Start one, or set HEADRACE_GATEWAY.", err=True)
+        fail(f"The gateway at {settings().gateway} does not answer ({error}). Start one, or set HEADRACE_GATEWAY.")
         raise typer.Exit(2) from error
     if answer.is_success:
         found: dict[str, Any] = answer.json()

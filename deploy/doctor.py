@@ -10,6 +10,7 @@ from deploy.checks import Idle, Ill, access, centre, clickhouse, clock, descript
 from deploy.gateway_checks import certificates, mapping, spool
 from deploy.output.listing import Json, show
 from streams.settings import Settings, settings
+from streams.worker.addresses import without_passwords
 
 Check = Callable[[Settings], str]
 
@@ -54,6 +55,7 @@ def doctor(as_json: Json = False) -> None:
             except Ill as found:
                 ill.add(check)
                 rows.append(("✗", check.__name__, found.finding, found.remedy))
+    rows = [(state, what, without_passwords(found), without_passwords(remedy)) for state, what, found, remedy in rows]
     heads = ("", "what", "found", "do")
     show(heads, rows, [dict(zip(("state", *heads[1:]), row, strict=True)) for row in rows], as_json=as_json)
     if ill:

@@ -15,6 +15,7 @@ from schemas.catalog import MAPPINGS
 from schemas.registry import RegistryDown
 from streams import operators
 from streams.access import named, quiet
+from streams.base.pem import defect
 from streams.settings import Settings
 
 # Whoever renews certificates does so a month before they expire.
@@ -33,7 +34,7 @@ def certificates(ours: Settings) -> str:
         try:
             found = x509.load_pem_x509_certificates(Path(file).read_bytes())
         except (OSError, ValueError) as error:
-            raise Ill(f"{file} cannot be read: {error}", f"set {variable} to a PEM file") from error
+            raise Ill(f"{defect(file) or f'{file} cannot be read: {error}'}", f"set {variable} to a PEM file") from error
         ends += [certificate.not_valid_after_utc for certificate in found]
         left = (min(ends) - datetime.now(UTC)).days
         if left < NOTICE_DAYS:

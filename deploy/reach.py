@@ -8,7 +8,7 @@ import typer
 from confluent_kafka import KafkaException
 from rich.console import Console
 
-from deploy.output.listing import plain
+from deploy.output.listing import fail, plain
 from schemas.registry import RegistryDown
 from streams.access import Asked, Refused
 from streams.producer import DeliveryFailed
@@ -24,11 +24,7 @@ def reached() -> Iterator[None]:
         yield
     except (KafkaException, DeliveryFailed, RegistryDown) as absence:
         told = f"Kafka at {settings().kafka} does not answer: {absence.args[0].str()}" if isinstance(absence, KafkaException) else absence
-        typer.secho(
-            f"{told}\nIs it running? headrace doctor says more.",
-            fg="red",
-            err=True,
-        )
+        fail(f"{told}\nIs it running? headrace doctor says more.")
         raise typer.Exit(2) from absence
 
 

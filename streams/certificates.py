@@ -7,6 +7,7 @@ from typing import Final
 from mode import Service
 
 from streams.assembly import App, NotReady
+from streams.base.pem import defect
 from streams.settings import settings
 
 # A certificate is renewed days before it expires.
@@ -39,7 +40,8 @@ class Certificates(Service):
                 context.verify_mode = ssl.CERT_OPTIONAL
         except OSError as error:  # of which SSLError is one
             raise NotReady(
-                f"TLS of the gateway: {error}. HEADRACE_GATEWAY_CERTIFICATE, _KEY and _CLIENT_CA name PEM files that it may read."
+                f"TLS of the gateway: {self._wrong(error)}. "
+                "HEADRACE_GATEWAY_CERTIFICATE, _KEY and _CLIENT_CA name PEM files that it may read."
             ) from error
         self._contexts.append(context)
         return context
@@ -58,7 +60,7 @@ class Certificates(Service):
             for context in self._contexts:
                 context.load_cert_chain(*self._chain)
         except OSError as error:
-            self.log.warning("certificate_refused: %s", error)
+            self.log.warning("certificate_refused: %s", self._wrong(error))
         else:
             self.renewed += 1
             self.log.info("certificate_renewed file=%s", self._chain[0])
@@ -68,6 +70,11 @@ class Certificates(Service):
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(*self._chain)
         return context
+
+    def _wrong(self, error: OSError) -> str:
+        """Which file is none, or what else is wrong with them."""
+        found = (defect(file) for file in (*self._chain, settings().gateway_client_ca) if file)
+        return next(filter(None, found), f"{', '.join(filter(None, self._chain))}: {error}")
 
     def _written_at(self) -> list[int]:
         files = [Path(name) for name in self._chain if name]

@@ -25,13 +25,15 @@ class Settings(BaseSettings):
     kafka: forms.Servers = Field(default="127.0.0.1:19092", description="Kafka bootstrap servers, comma-separated host:port.")
     kafka_user: str = Field(default="", description="Who this process is to Kafka (SASL, SCRAM-SHA-512); empty: nobody in particular.")
     kafka_password: SecretStr = Field(default=SecretStr(""), description="That user's password.")
-    kafka_ca: str = Field(default="", description="PEM file of the authorities of Kafka's certificate; empty: plain text.")
-    registry: forms.Web = Field(default="http://127.0.0.1:18081/apis/ccompat/v7", description="Schema registry, Confluent REST API.")
+    kafka_ca: forms.Authorities = Field(default="", description="PEM file of the authorities of Kafka's certificate; empty: plain text.")
+    registry: forms.Web = Field(
+        repr=False, default="http://127.0.0.1:18081/apis/ccompat/v7", description="Schema registry, Confluent REST API."
+    )
     centre: forms.MaybeServers = Field(default="", description="Kafka bootstrap servers of the centre a plant's uplink writes to.")
-    centre_registry: forms.MaybeWeb = Field(default="", description="Schema registry of that centre, Confluent REST API.")
-    mqtt: forms.Mqtt = Field(default="mqtt://127.0.0.1:11883", description="MQTT broker of gateway and simulator.")
+    centre_registry: forms.MaybeWeb = Field(repr=False, default="", description="Schema registry of that centre, Confluent REST API.")
+    mqtt: forms.Mqtt = Field(repr=False, default="mqtt://127.0.0.1:11883", description="MQTT broker of gateway and simulator.")
     clickhouse: forms.ClickHouse = Field(
-        default="", description="ClickHouse DSN, e.g. clickhouse://user:pass@host:8123/headrace; empty: the embedded engine."
+        repr=False, default="", description="ClickHouse DSN, e.g. clickhouse://user:pass@host:8123/headrace; empty: the embedded engine."
     )
     data: Path = Field(default=Path(".headrace"), description="Folder of the local stack: logs, broker, registry, database, schema cache.")
     tenant: forms.Tenant = Field(
@@ -54,6 +56,7 @@ class Settings(BaseSettings):
     spool_mb: int = Field(default=256, ge=1, description="Disk a tenant's messages may take on a gateway while Kafka is away, MiB.")
     web_bind: forms.Address = Field(default="127.0.0.1", description="Address the workers' web endpoints listen on.")
     advertise: forms.Origin = Field(
+        repr=False,
         default="",
         description="Where other workers of the group reach this one's web endpoints, http://host:port; empty: where they listen.",
     )
@@ -63,8 +66,10 @@ class Settings(BaseSettings):
     tenant_tokens: forms.Tokens = Field(
         default=SecretStr(""), description="The tokens of tenants, a=TOKEN,b=TOKEN: who comes with one is told about that tenant alone."
     )
-    desk: forms.Web = Field(default="http://127.0.0.1:6069", description="Where headrace alerts finds a desk worker.")
-    gateway: forms.Web = Field(default="http://127.0.0.1:6068", description="Where headrace command finds a gateway's web endpoint.")
+    desk: forms.Web = Field(repr=False, default="http://127.0.0.1:6069", description="Where headrace alerts finds a desk worker.")
+    gateway: forms.Web = Field(
+        repr=False, default="http://127.0.0.1:6068", description="Where headrace command finds a gateway's web endpoint."
+    )
     escalate_minutes: float = Field(
         default=0, ge=0, description="An alert that nobody acknowledged for so long goes one severity up; 0: never."
     )

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.cells import cell_len
 
+from streams.worker.addresses import without_passwords
+
 Json = Annotated[bool, typer.Option("--json", help="For programs: everything that is known, as JSON.")]
 GAP = "  "
 INDENT = "    "
@@ -18,6 +20,11 @@ INDENT = "    "
 def plain(text: object) -> str:
     """The text with what does not print written out, as Python does: an escape character cannot colour the screen."""
     return "".join(letter if _prints(letter) else letter.encode("unicode_escape").decode() for letter in str(text))
+
+
+def fail(problem: object) -> None:
+    """Tell in red on standard error what went wrong, without the passwords of addresses in it."""
+    typer.secho(without_passwords(str(problem)), fg="red", err=True)
 
 
 def show(heads: Sequence[str], rows: Sequence[Sequence[object]], found: object, *, as_json: bool) -> None:

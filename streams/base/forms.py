@@ -5,6 +5,8 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, SecretStr
 
+from streams.base import pem
+
 TENANT: Final = re.compile("[a-z0-9][a-z0-9-]*")
 """What tenants are called: in Kafka their names come first, then a dot."""
 
@@ -40,6 +42,12 @@ def _pairs(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _pem(file: str) -> str:
+    if file and (wrong := pem.defect(file)):
+        raise ValueError(wrong)
+    return file
+
+
 Servers = Annotated[str, _form(_SERVERS, f"host:port{_SEVERAL}")]
 MaybeServers = Annotated[str, _form(rf"({_SERVERS})?", f"host:port{_SEVERAL} or nothing")]
 Web = Annotated[str, _form(_url("https?"), "http://host:port or https://host:port")]
@@ -56,4 +64,5 @@ Tenant = Annotated[str, _form(TENANT.pattern, "a name of small letters, digits a
 Tenants = Annotated[str, _form(f"({TENANT.pattern}(,{TENANT.pattern})*)?", "names of small letters, digits and hyphens")]
 Policies = Annotated[str, _form(rf"({_POLICY}(,|$))*", "accept, quarantine or reject, or e.g. accept,acme=reject,")]
 Patience = Annotated[str, _form(rf"({_SECONDS}(,|$))*", "a number of seconds, or e.g. 900,manhole_cover=86400,")]
+Authorities = Annotated[str, AfterValidator(_pem)]
 Tokens = Annotated[SecretStr, AfterValidator(_pairs)]

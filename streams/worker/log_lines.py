@@ -11,6 +11,8 @@ import faust
 import mode
 import orjson
 
+from streams.worker.addresses import without_passwords
+
 # Of Faust and what it is made of, which tell of each of their hundred services: what is no problem is told at this level only.
 _LIBRARIES: Final = tuple(f"{Path(library.__file__).parent}/" for library in (aiokafka, faust, mode) if library.__file__)
 # But these, which say how far a start is.
@@ -34,7 +36,7 @@ class Plain(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         traceback = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
-        return f"{at(record)} {record.levelname} {message(record)}{traceback}"
+        return without_passwords(f"{at(record)} {record.levelname} {message(record)}{traceback}")
 
 
 class Json(logging.Formatter):
@@ -45,7 +47,7 @@ class Json(logging.Formatter):
         said = {"time": at(record), "level": record.levelname, "logger": record.name, "message": message(record)}
         if record.exc_info:
             said["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(said, default=str).decode()
+        return orjson.dumps({name: without_passwords(text) for name, text in said.items()}).decode()
 
 
 def at(record: logging.LogRecord) -> str:

@@ -11,11 +11,14 @@ from streams.settings import Settings
     [
         ({}, "PLAINTEXT"),
         ({"kafka_user": "b"}, "SASL_PLAINTEXT"),
-        ({"kafka_ca": "/ca.pem"}, "SSL"),
-        ({"kafka_user": "b", "kafka_ca": "/ca.pem"}, "SASL_SSL"),
+        ({"kafka_ca": "ca.pem"}, "SSL"),
+        ({"kafka_user": "b", "kafka_ca": "ca.pem"}, "SASL_SSL"),
     ],
 )
-def test_a_user_means_sasl_and_an_authority_means_tls(said, protocol):
+def test_a_user_means_sasl_and_an_authority_means_tls(said, protocol, tmp_path):
+    if "kafka_ca" in said:
+        said = said | {"kafka_ca": str(tmp_path / said["kafka_ca"])}
+        (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----")
     ours = Settings(**said, kafka_password=SecretStr("secret"))
     options = access.options("host:9092", ours)
     assert options["security.protocol"] == protocol

@@ -79,6 +79,34 @@ def test_without_a_certificate_there_is_no_tls():
     assert Certificates(Host()).context() is None
 
 
+NO_PEM = {
+    "UTF-16": "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n".encode("utf-16"),
+    "DER": b"\x30\x82\x01\x00",
+    "empty": b"",
+    "Latin-1": b"-----BEGIN CERTIFICATE-----\ncaf\xe9\n",
+    "words": b"no certificate",
+}
+
+
+@pytest.mark.parametrize("name", NO_PEM)
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_file_of_any_kind_that_is_none_of_pem_is_named_in_a_sentence(files, name, which):
+    files[which].write_bytes(NO_PEM[name])
+    with pytest.raises(NotReady, match="TLS of the gateway") as refused:
+        Certificates(Host()).context()
+    assert repr(str(files[which])) in str(refused.value)
+    assert "_ssl.c" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there_or_cut_off_is_named(files):
+    files[0].write_bytes(files[0].read_bytes()[:200])
+    with pytest.raises(NotReady, match=str(files[0])):
+        Certificates(Host()).context()
+    files[0].unlink()
+    with pytest.raises(NotReady, match="cannot be read: No such file or directory"):
+        Certificates(Host()).context()
+
+
 def test_files_that_cannot_be_used_are_said(files):
     files[1].write_text("no key")
     with pytest.raises(NotReady, match="HEADRACE_GATEWAY_CERTIFICATE"):

@@ -158,3 +158,41 @@ def test_a_process_s_settings_are_those_of_its_children():
     ours = settings()
     names = ours.environment().keys() - os.environ.keys()
     assert {name.removeprefix("HEADRACE_").lower() for name in names} <= Settings.model_fields.keys()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("-----BEGIN CERTIFICATE-----".encode("utf-16"), "is binary or UTF-16, and no PEM file"),
+        (b"caf\xe9", "is no PEM file"),
+    ],
+)
+def test_a_file_of_authorities_that_is_none_is_told_in_a_line_with_its_variable(monkeypatch, tmp_path, content, said):
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_bytes(content)
+    monkeypatch.setenv("HEADRACE_KAFKA_CA", str(file))
+    settings.cache_clear()
+    with pytest.raises(SystemExit) as refused:
+        settings()
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith(f"HEADRACE_KAFKA_CA: {str(file)!r} {said}")
+
+
+ADDRESSES = {
+    "registry": "http://svc:S3CRET@127.0.0.1:1/x",
+    "centre_registry": "http://svc:S3CRET@127.0.0.1:1/x",
+    "mqtt": "mqtt://gw:S3CRET@127.0.0.1:1",
+    "clickhouse": "clickhouse://w:S3CRET@127.0.0.1:1/headrace",
+    "desk": "http://svc:S3CRET@127.0.0.1:1",
+    "gateway": "http://svc:S3CRET@127.0.0.1:1",
+    "advertise": "http://svc:S3CRET@127.0.0.1:1",
+    "kafka_password": "S3CRET",
+    "web_token": "S3CRET",
+    "tenant_tokens": "a=S3CRET",
+}
+
+
+def test_settings_show_no_password():
+    assert "S3CRET" not in f"{Settings(**ADDRESSES)!r} {Settings(**ADDRESSES)}"

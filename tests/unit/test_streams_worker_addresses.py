@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.worker.addresses import shown
+from streams.worker.addresses import shown, without_passwords
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,18 @@ def test_an_address_is_shown_without_its_password(url, told):
 @given(st.text(), st.sampled_from(["mqtt", "http", "nonsense"]))
 def test_no_password_is_ever_shown(user, scheme):
     assert "S3CRET" not in shown(f"{scheme}://{user.replace('S3CRET', '')}:S3CRET@host:1/path")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "error '401' for url 'http://svc:S3CRET@h:1/x'; see https://example.org/a@b",
+            "error '401' for url 'http://h:1/x'; see https://example.org/a@b",
+        ),
+        ("mqtt://a:S3@CRET@h and mqtt://h", "mqtt://h and mqtt://h"),
+        ("by me@host", "by me@host"),
+    ],
+)
+def test_a_sentence_is_told_without_the_passwords_of_its_addresses(text, told):
+    assert without_passwords(text) == told

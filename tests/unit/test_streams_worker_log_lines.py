@@ -34,6 +34,14 @@ def test_an_event_is_one_line_whatever_it_says(text, form):
     assert len(form.format(record("%s", text)).splitlines()) == 1
 
 
+@pytest.mark.parametrize("form", [Plain(), Json()])
+def test_no_password_of_an_address_is_logged(form):
+    away = OSError("http://svc:S3CRET@registry:1 is away")
+    line = form.format(record("asked %s", "mqtt://gw:S3CRET@broker", error=(OSError, away, None)))
+    assert "S3CRET" not in line
+    assert "mqtt://broker" in line
+
+
 def test_a_table_is_one_line():
     table = "+Topic+\n| a | 1 |\n| b | 2 |\n"
     assert "\n" not in Plain().format(record("Setting newly assigned:\n%s", table))

@@ -17,6 +17,7 @@ from deploy.simulate.city.mqtt_link import Links
 from deploy.simulate.city.outgoing import Outgoing, Pending, Sender, Settle, Unreachable
 from deploy.simulate.city.truth import Truth
 from deploy.simulate.city.websocket_lane import WebSocketLane
+from streams.base.pem import defect
 from streams.settings import Settings
 
 ON_THEIR_WAY: Final = 20_000
@@ -96,7 +97,10 @@ def senders(
     """What makes each protocol's sender for so many devices as `counts` says. It raises Unreachable where the settings have no address."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     # a gateway's own certificate is trusted here, whoever made it
-    tls = ssl.create_default_context(cafile=ours.gateway_certificate) if ours.gateway_certificate else None
+    try:
+        tls = ssl.create_default_context(cafile=ours.gateway_certificate) if ours.gateway_certificate else None
+    except OSError as error:
+        raise Unreachable(f"HEADRACE_GATEWAY_CERTIFICATE: {defect(ours.gateway_certificate) or error}") from error
 
     def made(source: Source, settle: Settle) -> Sender:
         devices = counts[source]
