@@ -34,7 +34,7 @@ from streams.store import Store
 from streams.transport import Consumer
 from streams.watch.gatherer import Arrived, gathered
 from streams.watch.logs import Logs
-from streams.watch.recovery import StateLost, recovered
+from streams.watch.recovery import StateLost, changed_in_mid_run, recovered
 from streams.worker.threads import Threads
 from tables.checkpoint import Checkpoint
 
@@ -75,7 +75,7 @@ class Watching(Service):
         self._changelog = f"{app.conf.id}-{table}-changelog"
         self._checkpointing = asyncio.Lock()
         self._folds = Threads(f"folds-{domain.name}")
-        self._logs = Logs(app, domain, (named(domain.source.topic), self._changelog))
+        self._logs = Logs(app, (named(domain.source.topic), self._changelog), partial(changed_in_mid_run, domain))
         app.reads.append(domain.source)
         app.writes += [windows, ALERTS, COMMANDS, LATE]
         app.services.append(self)

@@ -1,6 +1,6 @@
 """A partition's state as its changelog has it, if it is the state of the log that is there; else what happened, and what accepts it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from faust.types import TP
 
@@ -36,7 +36,7 @@ def recovered(watch: Watch, tp: TP, name: str, changelog: Mapping[bytes, bytes],
     return watch
 
 
-def changed_in_mid_run(domain: Domain, topics: list[str]) -> str:
+def changed_in_mid_run(domain: Domain, topics: Sequence[str]) -> str:
     """What to say where topics that the state rests on were made anew under a running worker."""
     return (
         f"{' and '.join(topics)}: made anew while this worker ran, so its state is that of a log which is gone. "

@@ -104,21 +104,29 @@ def test_messages_of_a_city_topic_that_was_made_anew_are_no_repeats(kafka, tmp_p
             started.wait_for("lane_opened")
             return started
 
-        def taken(worker, count):
+        def send(count):
             nonlocal sent
             at = int(time.time() * 1000)
             city.send(AIR, [(f"air-{number}", at, {"pm25": 10}) for number in range(sent, sent + count)])
             sent += count
+
+        def takes_all(worker):
             city.wait_until_read(worker)
             counts = ledgers(topics, "city-city-1m-changelog").values()
             assert [sum(of[name] for of in counts) for name in ("received", "accepted")] == [sent, sent]
 
         first = worker()
-        taken(first, 200)
+        send(200)
+        takes_all(first)
         assert first.stop() == 0, first.tail()
         made_anew(kafka, AIR.topic)  # while no worker runs
         second = worker()
-        taken(second, 150)
+        send(150)
+        takes_all(second)
         made_anew(kafka, AIR.topic)  # under a running one
-        taken(second, 100)
-        assert second.stop() == 0, second.tail()
+        send(100)
+        assert second.process.wait(timeout=PATIENCE) == 1, second.tail()
+        assert f"{AIR.topic}: made anew while this worker ran" in second.log.read_text()
+        third = worker()
+        takes_all(third)
+        assert third.stop() == 0, third.tail()
