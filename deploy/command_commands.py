@@ -7,7 +7,7 @@ import httpx
 import orjson
 import typer
 
-from deploy.output.listing import Json, fail, plain, show, show_json
+from deploy.output.listing import Json, fail, plain, said, show, show_json
 from streams.operators import operator
 from streams.settings import settings
 
@@ -67,7 +67,8 @@ def show_request(
         show_json(answer)
         return
     counts = ", ".join(f"{count} {status}" for status, count in sorted(answer["counts"].items()))
-    typer.echo(plain(f"{answer['command']} {orjson.dumps(answer['parameters']).decode()}, until {_time(answer['expires_at'])}: {counts}"))
+    parameters = f" ({said(answer['parameters'])})" if answer["parameters"] else ""
+    typer.echo(plain(f"{answer['command']}{parameters}, until {_time(answer['expires_at'])}: {counts}"))
     rows = [(each["device_id"], each["status"], _time(each["at"]) if each["at"] else "", each["detail"]) for each in answer["commands"]]
     show(("device", "status", "at", "detail"), rows, answer, as_json=False)
     if answer["next"] is not None:
@@ -86,12 +87,12 @@ def _ask(method: str, **request: Any) -> dict[str, Any]:  # noqa: ANN401
     if answer.is_success:
         found: dict[str, Any] = answer.json()
         return found
-    said: dict[str, Any] = answer.json() if "json" in answer.headers.get("Content-Type", "") else {"error": answer.text}
-    for problem in said.get("problems", ()):
+    refused: dict[str, Any] = answer.json() if "json" in answer.headers.get("Content-Type", "") else {"error": answer.text}
+    for problem in refused.get("problems", ()):
         typer.echo(f"{problem['field'] or 'request'}: {problem['problem']}", err=True)
-    typer.echo(said["error"], err=True)
+    typer.echo(refused["error"], err=True)
     raise typer.Exit(2 if answer.is_server_error else 1)
 
 
 def _time(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone().strftime("%d.%m. %H:%M:%S")
+    return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone().strftime("%m-%d %H:%M:%S")

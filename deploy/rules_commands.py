@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from agents.alerts import Status
 from agents.domains import DOMAINS
+from agents.operators import condition
 from agents.reading import Domain
 from agents.rowfile import Refused, RowFile, Unfit
 from agents.rulebook import Row, parse, stage, with_rows
@@ -132,8 +133,9 @@ def list_rules(as_json: Json = False) -> None:
         rows = {row["name"]: row for row in applied.filter(domain=name).iter_rows(named=True)}
         for over, rules in _of_code(domain).items():
             of_code = ({"name": rule.name, "over": over, "severity": rule.severity, "message": rule.message} for rule in rules)
-            commands = ({"command": rule.command, "raises": str(rule.raises), "retired": False, "from": "code"} for rule in rules)
-            found += [{"domain": name, **told, **more} for told, more in zip(of_code, commands, strict=True) if told["name"] not in rows]
+            conditions = ({"command": rule.command, "raises": condition.text(rule.raises)} for rule in rules)
+            both = zip(of_code, conditions, strict=True)
+            found += [{"domain": name, **told, **more, "retired": False, "from": "code"} for told, more in both if told["name"] not in rows]
         found += [{**row, "from": row["applied_by"]} for row in rows.values()]
     lines = [(*(row[head] for head in ("domain", "name", "over", "severity")), row["command"], row["from"], _when(row)) for row in found]
     show(("domain", "rule", "over", "severity", "command", "from", "raises"), lines, found, as_json=as_json)
@@ -147,7 +149,7 @@ def columns(domain: Annotated[str, typer.Argument(help="E.g. factory.")] = "fact
 
 
 def _when(row: Mapping[str, Any]) -> str:
-    """When a rule raises: a code's condition is Polars' own text, with the blanks of several lines."""
+    """When a rule raises, in one line."""
     return "retired" if row["retired"] else " ".join(row["raises"].split())
 
 

@@ -8,6 +8,7 @@ import polars as pl
 from aiohttp import web
 from faust.web.drivers.aiohttp import Web
 
+from agents.operators import condition
 from agents.reading import Domain
 from agents.rowfile import Unfit
 from agents.rulebook import Row, fit, with_rules
@@ -65,7 +66,7 @@ class Rulebook:
         domain = self.watching.domain
         there = {"readings": domain.rules, "trends": domain.trend_rules}
         rules = [
-            {"name": rule.name, "over": over, "severity": rule.severity, "raises": " ".join(str(rule.raises).split())}
+            {"name": rule.name, "over": over, "severity": rule.severity, "raises": condition.text(rule.raises)}
             | {"message": rule.message, "command": rule.command, "from": "code"}
             | ({**self.rules[rule.name][0].model_dump(mode="json"), "from": "operator"} if rule.name in self.rules else {})
             for over, rules in there.items()

@@ -48,7 +48,22 @@ def show_facts(facts: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         show_json(facts)
     else:
-        show(("", ""), list(facts.items()), facts, as_json=False)
+        show(("", ""), [(name, said(fact)) for name, fact in facts.items()], facts, as_json=False)
+
+
+def said(fact: object) -> str:
+    """A fact as people write it: yes and no, members as name=value, nothing for what is not known."""
+    match fact:
+        case None:
+            return ""
+        case bool():
+            return "yes" if fact else "no"
+        case Mapping():
+            return ", ".join(f"{name}={said(value)}" for name, value in fact.items())
+        case list() | tuple():
+            return ", ".join(map(said, fact))
+        case _:
+            return str(fact)
 
 
 def listing(heads: Sequence[str], rows: Sequence[Sequence[object]], width: int | None) -> list[str]:

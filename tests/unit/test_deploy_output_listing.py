@@ -1,10 +1,11 @@
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from deploy.output.listing import listing, plain, show_json
+from deploy.output.listing import listing, plain, said, show_json
 
 HEADS = ("alert", "device", "by", "message")
 LONG = "temperature of plant-1.press-0000 is 166.4 °C, critical above 150 °C"
@@ -49,3 +50,21 @@ def test_json_is_read_back_whatever_is_in_it(capsys):
     assert json.loads(text) == found
     assert "\x1b" not in text
     assert "灯" in text
+
+
+@pytest.mark.parametrize(
+    ("fact", "words"),
+    [
+        ({"volume_l": "240", "firmware": "1.4"}, "volume_l=240, firmware=1.4"),
+        ({}, ""),
+        (None, ""),
+        (True, "yes"),
+        (False, "no"),
+        (["lamp-7", "lamp-8"], "lamp-7, lamp-8"),
+        ({"lamps": ["a", "b"], "on": True}, "lamps=a, b, on=yes"),
+        (0, "0"),
+        ("{}", "{}"),
+    ],
+)
+def test_a_fact_is_said_as_people_write_it(fact, words):
+    assert said(fact) == words

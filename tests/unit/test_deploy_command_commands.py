@@ -1,0 +1,22 @@
+"""What has become of a command is told in the words and times of the other commands."""
+
+import pytest
+from typer.testing import CliRunner
+
+from deploy import command_commands
+
+ANSWER = {"command": "switch-on", "expires_at": 1_796_011_381_000, "counts": {"QUEUED": 2}, "commands": [], "next": None}
+
+
+@pytest.mark.parametrize(("parameters", "said"), [({}, "switch-on, until"), ({"brightness": 80}, "switch-on (brightness=80), until")])
+def test_a_command_is_shown_with_its_parameters_if_it_has_any(monkeypatch, parameters, said):
+    monkeypatch.setattr(command_commands, "_ask", lambda *_, **__: ANSWER | {"parameters": parameters})
+    told = CliRunner().invoke(command_commands.app, ["show", "ed4f"]).output.splitlines()[0]
+    assert told.startswith(said)
+    assert told.endswith(": 2 QUEUED")
+
+
+def test_its_times_are_written_as_those_of_alerts(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    assert command_commands._time(1_796_011_381_000)[:2] == "11"
+    assert command_commands._time(1_796_011_381_000)[2] == "-"
