@@ -12,8 +12,8 @@ from rich.text import Text
 from agents.alerts import Status
 from deploy.demo.feed import Feed
 from deploy.demo.figures import Figures
-from deploy.demo.summary import duration
-from schemas.catalog import CITY_READINGS, CITY_WINDOWS, DEAD_LETTERS, DISTRICT_WINDOWS, LATE, LIGHTS, READINGS, WINDOWS
+from deploy.demo.summary import aside, duration
+from schemas.catalog import CITY_READINGS, CITY_WINDOWS, DISTRICT_WINDOWS, LIGHTS, READINGS, WINDOWS
 
 BARS: Final = " ▁▂▃▄▅▆▇█"
 HISTORY: Final = 30
@@ -49,6 +49,7 @@ class Screen:
         lines: list[RenderableType] = [
             _line(f"Headrace demo, {int(seconds) // 60}:{int(seconds) % 60:02} so far", "Ctrl-C ends it", size.width),
             _table(rows(figures, before, self._begin), step),
+            Text(aside(self._begin, figures)),
             *(
                 Text(f"{name} a second {_sparkline(rates)}", style="cyan", no_wrap=True, overflow="ellipsis")
                 for name, rates in zip(("readings", "messages"), self._rates.values(), strict=True)
@@ -103,7 +104,6 @@ def rows(figures: Figures, before: Figures, begin: Figures) -> Sequence[Row]:
             of(lambda each: each.rows.get(READINGS.sink, 0), "warehouse"),
             of(lambda each: each.rows.get(LIGHTS.sink, 0) + each.rows.get(CITY_READINGS.sink, 0)),
         ),
-        ("late; dead letters", ends(LATE.topic), ends(DEAD_LETTERS.topic)),
     ]
 
 
@@ -148,12 +148,13 @@ def _latencies(feed: Feed) -> list[str]:
 def _alerts(feed: Feed, width: int, most: int) -> Table:
     wide = width >= WIDE
     table = Table("at", "alert", *(("severity", "device") if wide else ()), "message", box=None, padding=(0, 1), pad_edge=False)
-    for column in table.columns:
-        column.no_wrap, column.overflow = True, "ellipsis"
+    for column in table.columns[:-1]:
+        column.no_wrap = True  # only the message is cut
     for alert in list(feed.newest)[:most]:
-        at = datetime.fromtimestamp(alert["changed_at"] / 1000, UTC).strftime("%H:%M:%S")
+        at = datetime.fromtimestamp(alert["changed_at"] / 1000, UTC).astimezone().strftime("%H:%M:%S")
         status = Text(alert["status"], style=STYLES[alert["status"]])
-        table.add_row(at, status, *((alert["severity"], alert["device_id"]) if wide else ()), alert["message"])
+        message = Text(alert["message"], no_wrap=True, overflow="ellipsis")
+        table.add_row(at, status, *((alert["severity"], alert["device_id"]) if wide else ()), message)
     return table
 
 

@@ -18,7 +18,7 @@ def summary(before: Figures, after: Figures, feed: Feed, factory: pl.DataFrame, 
     """Everything of this run; `factory` and `city` as their simulators wrote what they sent."""
     return Group(
         _ways(before, after, feed, factory, city),
-        Text(_aside(before, after)),
+        Text(aside(before, after)),
         Text(_copies(before, after, factory), style="dim"),
         Text(""),
         _protocols(city),
@@ -43,6 +43,12 @@ def duration(milliseconds: float) -> str:
 def by_protocol(city: pl.DataFrame) -> Mapping[str, int]:
     """The city's acknowledged messages."""
     return dict(city.filter("acknowledged").group_by("protocol").len().iter_rows())
+
+
+def aside(before: Figures, after: Figures) -> str:
+    """Both domains write these to one topic each."""
+    late, letters = (after.ends[topic] - before.ends[topic] for topic in (LATE.topic, DEAD_LETTERS.topic))
+    return f"of both together: {late:,} late records and {letters:,} dead letters"
 
 
 def _ways(before: Figures, after: Figures, feed: Feed, factory: pl.DataFrame, city: pl.DataFrame) -> Table:
@@ -74,12 +80,6 @@ def _watched(before: Figures, after: Figures) -> dict[str, tuple[int, int]]:
     ledgers = [(before.ledger, after.ledger), (before.measurements, after.measurements)]
     outcomes = dict.fromkeys(outcome for ledger in ledgers for outcome in ledger[1])
     return {f"watched: {outcome}": tuple(then.get(outcome, 0) - first.get(outcome, 0) for first, then in ledgers) for outcome in outcomes}  # type: ignore[misc]
-
-
-def _aside(before: Figures, after: Figures) -> str:
-    """Both domains write these to one topic each."""
-    late, letters = (after.ends[topic] - before.ends[topic] for topic in (LATE.topic, DEAD_LETTERS.topic))
-    return f"Of both together, {late:,} late records and {letters:,} dead letters are in Kafka."
 
 
 def _copies(before: Figures, after: Figures, factory: pl.DataFrame) -> str:

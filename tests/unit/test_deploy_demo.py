@@ -1,4 +1,5 @@
 import io
+import re
 from collections import Counter, deque
 
 import polars as pl
@@ -184,6 +185,16 @@ def test_the_screen_fits_its_terminal_and_shows_what_matters(width, height):
     assert text.count("RAISED") >= 5
 
 
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_a_long_message_of_an_alert_is_cut_and_neither_its_time_nor_its_state(width):
+    feed = Alerts([(alert(message="current of plant-1.lathe-0012 is " + "9" * 200), 2_040)])
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(Screen(BEFORE, {}).render(after(), feed, 1, "", ConsoleDimensions(width, 24)))
+    shown = next(row for row in console.export_text().splitlines() if "RAISED" in row)
+    assert re.match(r"\d\d:\d\d:\d\d +RAISED ", shown)
+    assert shown.rstrip().endswith("…")
+
+
 def test_a_line_for_a_log_says_what_is_new_in_this_run():
     said = line(after(), BEFORE, BEFORE, Alerts())
     assert said.startswith("4 readings")
@@ -207,7 +218,7 @@ def test_what_both_domains_write_to_one_topic_stands_in_neither_ones_column():
     ends = after().ends | {LATE.topic: 42, DEAD_LETTERS.topic: 25}
     console.print(summary(BEFORE, after(ends=ends), Alerts([(alert(), 2_040)]), FACTORY, CITY.with_columns(topic=pl.lit(""))))
     said = next(row for row in console.export_text().splitlines() if "dead letters" in row)
-    assert said == "Of both together, 42 late records and 25 dead letters are in Kafka."
+    assert said == "of both together: 42 late records and 25 dead letters"
 
 
 def test_what_is_missing_is_named_and_many_are_in_a_file():
