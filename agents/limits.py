@@ -6,7 +6,7 @@ again after a crash, judges it alike.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
@@ -63,6 +63,13 @@ def refused(record: Mapping[str, Any]) -> str | None:
     return None
 
 
+class Bounds(NamedTuple):
+    """What can be measured."""
+
+    minimum: float
+    maximum: float
+
+
 _SHOWN: Final = tuple(name for name in Row.model_fields if name != "name")
 
 
@@ -79,6 +86,10 @@ class Limits:
         history = pl.DataFrame([{name: row[name] for name in schema} for row in rows], schema).with_columns(subject="sensor_type")
         self._history = history.sort("in_force_at", maintain_order=True)
         self._latest = self._history.unique("sensor_type", keep="last", maintain_order=True).drop("in_force_at")
+        self._bounds: dict[str, list[tuple[int, Bounds | None]]] = {}
+        for name, since, minimum, maximum in self._history.select("sensor_type", "in_force_at", "minimum", "maximum").iter_rows():
+            bounds = None if minimum is None else Bounds(minimum, maximum)
+            self._bounds.setdefault(name, []).insert(0, (since, bounds))
         self._changed_at: int = self._history["in_force_at"].max() if applied else ALWAYS  # type: ignore[assignment]
 
     @property
@@ -95,6 +106,13 @@ class Limits:
         rows = records.with_row_index("place").sort("arrival")
         then = rows.join_asof(self._history, left_on="arrival", right_on="in_force_at", by="sensor_type", check_sortedness=False)
         return then.sort("place").select(*records.columns, *NUMBERS, "subject")
+
+    def bounds(self, sensor_type: str, arrival: int) -> Bounds | None:
+        """What `when_taken` says a single measurement is to be within; None where its type was not known."""
+        for since, bounds in self._bounds.get(sensor_type, ()):
+            if since <= arrival:
+                return bounds
+        return None
 
     def latest(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The same with the limits of now."""

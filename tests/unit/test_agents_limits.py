@@ -59,6 +59,9 @@ def test_what_a_reading_is_judged_by_does_not_depend_on_what_it_is_read_with(cha
     limits = Limits(SENSORS, sorted(changes, key=lambda change: change["in_force_at"]))
     asked = [(name, LATER + at) for name, at in asked]
     assert criticals(limits, *asked) == [critical for one in asked for critical in criticals(limits, one)]
+    records = pl.DataFrame([{"sensor_type": name, "arrival": at} for name, at in asked])
+    together = [*limits.when_taken(records).select("minimum", "maximum").iter_rows()]
+    assert together == [limits.bounds(name, at) or (None, None) for name, at in asked]
 
 
 def test_the_columns_are_the_same_on_either_way():
