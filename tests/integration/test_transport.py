@@ -13,7 +13,7 @@ from confluent_kafka.cimpl import NewTopic
 from bench.jobs import OURS, delete_group, fresh
 from schemas.catalog import READINGS, WINDOWS
 from tests.integration import transport_app
-from tests.integration.line import PATIENCE, Topics, Worker, actual, assert_equal, simulate, under_load, undisturbed, wait
+from tests.integration.line import CHANGELOG, PATIENCE, Topics, Worker, actual, assert_equal, simulate, under_load, undisturbed, wait
 from tests.integration.transport_app import ECHO, FAIL, FLICKER, HOLD, LATER, ORDERS, PARTITIONS, SUMS, SUMS_CHANGELOG
 
 pytestmark = pytest.mark.long
@@ -279,6 +279,25 @@ def test_a_standby_takes_over_with_the_state_already_there(kafka, topics, tmp_pa
     assert min(end.values()) > 0
     assert {partition: start[partition] for partition in standby} == {partition: end[partition] for partition in standby}
     assert_equal(actual(kafka, topics), undisturbed(kafka, topics))
+
+
+def test_a_standby_whose_own_partitions_always_have_records_is_within_a_second_of_its_leader(kafka, topics, tmp_path):
+    with Worker(kafka, tmp_path) as first:
+        first.wait_for("lane_opened")
+        with Worker(kafka, tmp_path, level="debug") as second, under_load(kafka, "--devices", 500):
+            second.wait_for("lane_opened")
+            time.sleep(20)
+            first.kill()
+            wait(lambda: len(table(second.log.read_text(), "Reading Starts At - Active")) == PARTITIONS, second.tail, worker=second)
+            log = second.log.read_text()
+    start, end = table(log, "Reading Starts At - Active"), table(log, "Highwater - Active")
+    standby = table(log, "Reading Starts At - Standby")
+    written = topics.read(CHANGELOG)
+    assert standby
+    for partition in standby:
+        batch = written[partition]
+        times = [at for at, offset in zip(batch.timestamps, batch.offsets, strict=True) if start[partition] <= offset <= end[partition]]
+        assert max(times, default=0) - min(times, default=0) <= 1_000
 
 
 def test_a_failed_delivery_ends_the_worker_and_nothing_past_it_is_acknowledged(kafka, topics, admin, tmp_path):
