@@ -27,7 +27,7 @@ from schemas.registry import Registry
 from schemas.wire import encode
 from streams.assembly import BREATH_SECONDS, SLICE_ROWS
 from streams.settings import Settings
-from streams.watching import CHECKPOINT_SECONDS
+from streams.watch.turns import CHECKPOINT_SECONDS
 
 UPLINK: Final = Job("uplink", "uplink", faust_worker("streams.uplink"))
 MACHINES: Final = 1_000

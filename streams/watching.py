@@ -22,7 +22,7 @@ from agents.guard import attempt
 from agents.letters import dead_letters, late_records
 from agents.reading import Domain, Read, read
 from agents.rules import Rule
-from agents.watch import Observed, Watch
+from agents.watch import Cut, Observed, Watch
 from schemas.catalog import ALERTS, COMMANDS, DEAD_LETTERS, LATE, Contract
 from streams.access import named
 from streams.assembly import App
@@ -34,26 +34,18 @@ from streams.store import Store
 from streams.transport import Consumer
 from streams.watch.gatherer import Arrived, gathered
 from streams.watch.logs import Logs
+from streams.watch.pacing import pace
 from streams.watch.recovery import StateLost, changed_in_mid_run, recovered
+from streams.watch.turns import CHECKPOINT_SECONDS, due
 from streams.worker.threads import Threads
 from tables.checkpoint import Checkpoint
 
-# Of one partition; the partitions take turns, as the work of a checkpoint is what alerts wait for.
-CHECKPOINT_SECONDS: Final = 1.0
-# How long stopping waits for the last checkpoint; without it the successor reads a second's worth again.
+# How long stopping waits for the last checkpoint; without it the successor reads up to three seconds' worth again.
 STOP_SECONDS: Final = 5.0
 # Records a worker holds between two checkpoints: some 200 MB, and more than three seconds of work.
 MOST_UNSETTLED: Final = 1_000_000
 # How long a partition may be silent before its open windows are told of. Devices that report once a minute are not silent.
 IDLE_SECONDS: Final = 90.0
-# What one batch may take of the processor before the next partition has its turn; less of a batch that is mostly rejects.
-TURN_SECONDS: Final = 0.03
-REJECTS_TURN_SECONDS: Final = 0.01
-# What partitions of mostly rejects may take of the processor while others have records: a flood of garbage on one of four costs the
-# other three less than a fifth, as producing and storing its letters costs twice what making them does.
-REJECTS_SHARE: Final = 0.04
-# What a batch costs whatever it holds.
-OVERHEAD_SECONDS: Final = 0.002
 
 # How long a thread may keep the interpreter from the others: a fold lets a batch wait for no more than that. Python's own is 5 ms.
 SWITCH_SECONDS: Final = 0.0005
@@ -180,18 +172,9 @@ class Watching(Service):
                 await self.app.send_frame(LATE, late_records(batch, observed.late))
         seconds = time.perf_counter() - started
         self.app.metrics.batch(self.domain.name, len(batch), seconds)
-        self._pace(batch, len(observed.rejects), seconds)
+        pace(batch, len(observed.rejects), seconds)
         batch.release()
         return frozenset()
-
-    def _pace(self, batch: Batch, rejects: int, seconds: float) -> None:
-        """Bound the partition's next batches by what this one took."""
-        turn = TURN_SECONDS
-        if 2 * rejects > len(batch):
-            turn = REJECTS_TURN_SECONDS
-            BATCH_TOPICS.rest(batch.topic, batch.partition, seconds * (1 / REJECTS_SHARE - 1))
-        cost = max(seconds - OVERHEAD_SECONDS, 1e-6) / len(batch)
-        BATCH_TOPICS.pace(batch.topic, batch.partition, int(turn / cost))
 
     def _judge(self, watch: Watch, batch: Batch, found: Read | None) -> Observed | frozenset[int]:
         known, missing = self.app.writers.known, self.app.writers.missing
@@ -233,8 +216,7 @@ class Watching(Service):
         """Leave nothing to be read again, if Kafka takes it in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
-                for lane in list(self.lanes.values()):
-                    await self.checkpoint(lane)
+                await self.checkpoint(*self.lanes.values())
 
     @Service.task
     async def _checkpoints(self) -> None:
@@ -242,8 +224,8 @@ class Watching(Service):
             await self.sleep(CHECKPOINT_SECONDS / max(1, len(self.lanes)))
             if self.app.flow_control.is_active() and not (self.app.rebalancing or self.app.in_recovery):
                 self._open_lanes()
-                if self.lanes:
-                    await self.checkpoint(min(self.lanes.values(), key=lambda lane: lane.checkpoint_at))
+                if lanes := due(self.lanes.values(), time.monotonic()):
+                    await self.checkpoint(*lanes)
 
     def _open_lanes(self) -> None:
         """Have a lane for every assigned partition: one without traffic may have windows that wait to be told of."""
@@ -251,35 +233,46 @@ class Watching(Service):
             if tp.topic == named(self.domain.source.topic):
                 self._lane(tp)
 
-    async def checkpoint(self, lane: Lane) -> None:
-        """Deliver what the state accounts for, then the state, and only then acknowledge what it is the state of."""
+    async def checkpoint(self, *lanes: Lane) -> None:
+        """Deliver what the states of partitions account for, then the states, and only then acknowledge what they are the states of."""
         async with self._checkpointing:
-            lane.checkpoint_at = time.monotonic()
-            if lane.observed:
-                await self._checkpoint(lane)
-            elif not lane.idle and time.monotonic() - lane.active_at > IDLE_SECONDS:
-                lane.idle = True
-                await self.app.send_frame(self._windows, lane.watch.idle())
+            now = time.monotonic()
+            observed = [lane for lane in lanes if lane.observed]
+            for lane in lanes:
+                lane.checkpoint_at = now
+            if observed:
+                await self._checkpoint(observed)
+            for lane in lanes:
+                if lane not in observed and not lane.idle and now - lane.active_at > IDLE_SECONDS:
+                    lane.idle = True
+                    await self.app.send_frame(self._windows, lane.watch.idle())
 
-    async def _checkpoint(self, lane: Lane) -> None:
+    async def _checkpoint(self, lanes: Sequence[Lane]) -> None:
         started = time.perf_counter()
+        taken = [await self._cut(lane) for lane in lanes]
+        # In a thread, so that alerts need not wait: Polars gives up the interpreter lock while it works.
+        folded = await self._folds.run(lambda: [lane.watch.fold(cut, attempt) for lane, (_, cut) in zip(lanes, taken, strict=True)])
+        for settled in folded:
+            await self.app.send_frame(self._windows, settled.windows)
+            await self.app.send_frame(ALERTS, settled.alerts)
+        for lane, settled in zip(lanes, folded, strict=True):
+            await self._write(lane, settled.checkpoint.buckets.items())
+        await self.app.producer.flush()
+        for lane, settled in zip(lanes, folded, strict=True):
+            await self._write(lane, [settled.checkpoint.manifest])
+        await self.app.producer.flush()
+        for lane, (events, _), settled in zip(lanes, taken, folded, strict=True):
+            if self._is_ours(lane):
+                lane.counts, lane.forecasts, lane.crashes = settled.counts, settled.forecasts, settled.crashes
+                await self._acknowledge(lane, settled.checkpoint, events)
+        size = sum(len(bucket) for settled in folded for bucket in settled.checkpoint.buckets.values())
+        self.app.metrics.checkpoint(self.domain.name, size, time.perf_counter() - started)
+
+    async def _cut(self, lane: Lane) -> tuple[list[EventT[Any]], Cut]:
+        """What was observed of a partition since its checkpoint before, when all it calls for is queued."""
         async with lane.telling:
             events, lane.observed = lane.observed, []
-            cut = lane.watch.cut()
-        # In a thread, so that alerts need not wait: Polars gives up the interpreter lock while it works.
-        settled = await self._folds.run(lane.watch.fold, cut, attempt)
-        checkpoint = settled.checkpoint
-        await self.app.send_frame(self._windows, settled.windows)
-        await self.app.send_frame(ALERTS, settled.alerts)
-        await self._write(lane, checkpoint.buckets.items())
-        await self.app.producer.flush()
-        await self._write(lane, [checkpoint.manifest])
-        await self.app.producer.flush()
-        if self._is_ours(lane):
-            lane.counts, lane.forecasts, lane.crashes = settled.counts, settled.forecasts, settled.crashes
-            await self._acknowledge(lane, checkpoint, events)
-        size = sum(map(len, checkpoint.buckets.values()))
-        self.app.metrics.checkpoint(self.domain.name, size, time.perf_counter() - started)
+            return events, lane.watch.cut()
 
     async def _acknowledge(self, lane: Lane, checkpoint: Checkpoint, events: list[EventT[Any]]) -> None:
         replica = self._replica(lane.tp)

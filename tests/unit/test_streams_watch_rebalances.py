@@ -134,11 +134,11 @@ class Rebalances(RuleBasedStateMachine):
     def registry_answers(self, at):
         self.members[at].registry_answers.set()
 
-    @rule(at=members_at, which=partitions_at)
+    @rule(at=members_at, which=st.sets(partitions_at, min_size=1))
     def checkpoint(self, at, which):
         watching = self.members[at].watching
-        if lane := watching.lanes.get(PARTITIONS[which]):
-            self.start(watching.checkpoint(lane))
+        lanes = [watching.lanes[tp] for tp in (PARTITIONS[number] for number in sorted(which)) if tp in watching.lanes]
+        self.start(watching.checkpoint(*lanes))
 
     @rule(at=members_at)
     def commit(self, at):
