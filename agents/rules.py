@@ -76,8 +76,8 @@ class Rule:
 def evaluate(rules: Sequence[Rule], frame: pl.DataFrame) -> pl.DataFrame:
     """All rules in one pass, a row for each of the frame: columns `<rule>/<name>` for the names of `columns`."""
     evaluated = {f"{rule.name}/{name}": column for rule in rules for name, column in columns(rule).items()}
-    # a column for each, even if all are constants
-    return frame.with_columns_seq(**evaluated).select(*evaluated)
+    # beside the first column, or constants alone would be one row
+    return frame.select_seq(pl.first().alias(""), **evaluated).drop("")
 
 
 def columns(rule: Rule) -> dict[str, pl.Expr]:

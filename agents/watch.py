@@ -21,7 +21,7 @@ from agents.episodes import Episode, Episodes, Key, advance, forget, from_frame,
 from agents.guard import attempt
 from agents.outlook import Attempt, Outlook
 from agents.reading import Domain, Read, Records, below, read
-from agents.replays import advanced, repeated
+from agents.replays import repeated
 from agents.snapshot import Snapshot
 from schemas.rejects import Reason, Reject
 from schemas.wire import Codec
@@ -154,7 +154,8 @@ class Watch:
 
     def judge(self, found: Read) -> Observed:
         """Raise and clear alerts, and take the readings up for the next cut."""
-        spec, batch, readings = self.domain.windowing, found.batch, self._new(found.readings)
+        spec, batch = self.domain.windowing, found.batch
+        readings, places = self._new(found.readings)
         # One look at time for both: a machine whose clock or link is a little slow is still in danger now,
         # so what is historic to alerts is what windows, too, give up on.
         timestamp, arrival = readings["timestamp"].to_numpy(), readings["arrival"].to_numpy()
@@ -165,7 +166,9 @@ class Watch:
         raised = alerts.judge(found.rules, self.episodes, _as_of_then(readings), self.outlook.origin)
         # As long as a reading counts as one of now, a command it calls for does.
         told = commands.called_for(found.rules, raised, readings, spec.patience_ms) if raised.height else commands.NONE
-        self._keep_places(found.readings, readings.height)  # no rule raises an exception any more
+        self.places = places  # no rule raises an exception any more
+        if spec.places is not None:
+            self._observed["duplicate"] += found.readings.height - readings.height
         if readings.height:
             self.stream_time = readings["watermark"][-1] + spec.patience_ms
         late = readings.clear()
@@ -180,16 +183,12 @@ class Watch:
         offsets = pl.Series("offset", [batch.offsets[row] for row in late["row"]], dtype=pl.Int64)
         return Observed(raised, told, found.rejects, late.hstack([offsets]))
 
-    def _new(self, readings: pl.DataFrame) -> pl.DataFrame:
-        """Those that did not come before, where that is told by their places."""
-        places = self.domain.windowing.places
-        return readings if places is None else readings.filter(~repeated(places, self.places, readings))
-
-    def _keep_places(self, readings: pl.DataFrame, new: int) -> None:
-        """Remember where readings stood, so many of them new, for those to come."""
-        if (places := self.domain.windowing.places) is not None:
-            self.places = advanced(places, self.places, readings)
-            self._observed["duplicate"] += readings.height - new
+    def _new(self, readings: pl.DataFrame) -> tuple[pl.DataFrame, Mapping[str, int]]:
+        """Those that did not come before, where that is told by their places, and how far these go with them."""
+        if (places := self.domain.windowing.places) is None:
+            return readings, self.places
+        again, reached = repeated(places, self.places, readings)
+        return readings.filter(~again) if again.any() else readings, reached
 
     def crashing(self, batch: Records, writers: Mapping[int, Codec], missing: Set[int]) -> dict[str, Exception]:
         """Rules over readings that raise on a batch, each tried by itself on a copy of the state, and what they raise."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Self, cast
 
+import numpy as np
 import polars as pl
 from faust.types import EventT
 
@@ -61,12 +62,14 @@ def halves(pieces: Sequence[Piece]) -> tuple[list[Piece], list[Piece]]:
 def located(batch: Batch, frame: pl.DataFrame) -> pl.DataFrame:
     """Decoded records with `partition`, `offset`, `key` and `arrival` (Kafka timestamp, ms)."""
     row = frame["row"]
-    return frame.with_columns(
-        pl.lit(batch.partition, pl.Int32).alias("partition"),
-        pl.Series("offset", batch.offsets, dtype=pl.Int64).gather(row),
-        pl.Series("key", batch.keys, dtype=pl.Binary).gather(row),
-        pl.Series("arrival", batch.timestamps, dtype=pl.Int64).gather(row),
-    )
+    said = [
+        pl.Series("offset", batch.offsets, dtype=pl.Int64),
+        pl.Series("key", batch.keys, dtype=pl.Binary),
+        pl.Series("arrival", batch.timestamps, dtype=pl.Int64),
+    ]
+    if len(row) < len(batch):
+        said = [column.gather(row) for column in said]
+    return frame.hstack([pl.Series("partition", np.full(len(row), batch.partition, np.int32)), *said])
 
 
 def columns(contract: Contract) -> list[pl.Expr]:

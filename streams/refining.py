@@ -120,7 +120,9 @@ class Refining(Service):
             known.take(envelopes[first:end], batch.last + 1) for known, batch, (first, end) in zip(repeats, batches, cuts, strict=True)
         ]
         origins = np.repeat([known.origin for known in repeats], [end - first for first, end in cuts])
-        new = envelopes.with_columns(pl.Series("origin", origins, pl.String)).filter(~pl.concat(came_before))
+        new, again = envelopes.hstack([pl.Series("origin", origins, pl.String)]), pl.concat(came_before)
+        if again.any():
+            new = new.filter(~again)
         refined, unfit = self._refined(new)
         for topic, batch, known, (first, end) in zip(topics, batches, came_before, pairwise(starts), strict=True):
             rejects = [replace(reject, row=reject.row - first) for reject in (*decoded.rejects, *unfit) if first <= reject.row < end]
@@ -140,8 +142,7 @@ class Refining(Service):
         return refined, [*refined.rejects, *(replace(reject, row=whose[reject.row]) for reject in found.rejects)]
 
     async def _send(self, contract: Contract, frame: pl.DataFrame, batch: Batch) -> None:
-        timestamps = [batch.timestamps[row] for row in frame["row"]]
-        await self.app.send_frame(contract, frame.drop("row"), timestamps=timestamps)
+        await self.app.send_frame(contract, frame, timestamps=[batch.timestamps[row] for row in frame["row"].to_list()])
 
     async def _consume(self, stream: Any) -> None:  # noqa: ANN401  # Faust's streams are not typed for raw channels
         async for arrived in gathered(stream, lambda tp: self._of[tp.topic]):

@@ -4,7 +4,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.replays import advanced, repeated
+from agents.replays import repeated
 
 PLACES = ("origin", "position")
 
@@ -18,8 +18,8 @@ def new(*batches):
     reached, found = {}, []
     for places in batches:
         rows = frame(places)
-        found += rows.filter(~repeated(PLACES, reached, rows)).rows()
-        reached = advanced(PLACES, reached, rows)
+        again, reached = repeated(PLACES, reached, rows)
+        found += rows.filter(~again).rows()
     return found
 
 
