@@ -3,7 +3,7 @@
 What becomes of a message depends on it alone: on its envelope, its offset, and the sensor types that were known when Kafka took it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Final
@@ -27,25 +27,14 @@ NUMBERLESS: Final = frozenset({"timestamp", "sequence", "is_historical"})
 """Numbers that are no measurements."""
 POSITION_BITS: Final = 16
 """Of a position, for the measurement's number in its message."""
-_SAYS: Final = ("row", "offset", "data", "data_type", "defect", "original_topic", "ingestion_time", "arrival")
+_SAYS: Final = ("data", "data_type", "defect", "original_topic", "ingestion_time", "arrival")
+_NAMES: Final = ("row", "offset", "device_id", "tenant_id", "message_id", "origin")
 _BARE: Final = frozenset({int, float, bool, str})
 """A payload that is a value by itself is the value named by the last level of its topic."""
 WORDS: Final = {"on": True, "off": False, "true": True, "false": False}
 """Words by which devices publish a yes or no by itself."""
 _NUMBERS: Final = frozenset({int, float, bool})
 _QUOTE: Final = "'"
-_MADE: Final = {
-    "at": pl.UInt32,
-    "sensor_type": pl.String,
-    "value": pl.Float64,
-    "timestamp": pl.Int64,
-    "district": pl.String,
-    "position": pl.Int64,
-    "historical": pl.Boolean,
-}
-"""Of each measurement; `at` is its message's place in the frame."""
-_COPIED: Final = ("row", "device_id", "data_type", "tenant_id", "message_id", "origin")
-"""What a measurement has of its envelope."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +57,15 @@ def refine(envelopes: pl.DataFrame, limits: Limits) -> Refined:
 
     Total: no message raises. `limits` are those of the city's sensor types.
     """
-    made: list[tuple[int, str, float, int, str, int, bool]] = []
-    sound: list[int] = []
+    readings: list[tuple[object, ...]] = []
+    districts: list[tuple[object, ...]] = []
     rejects: list[Reject] = []
     # A loop over records: their JSON has no common shape, operators' device types have any. What else is found of a record is found in it,
     # too: for the few that come at a time passes of Polars took ten times as long, and for thousands no less.
-    for at, (row, offset, *message) in enumerate(zip(*(envelopes[name].to_list() for name in _SAYS), strict=True)):
-        text, data_type, _, topic, _, arrival = message
+    for row, offset, device, tenant, message_id, origin, *said in zip(*(envelopes[name].to_list() for name in _NAMES + _SAYS), strict=True):
+        text, data_type, _, topic, _, arrival = said
         try:
-            timestamp, district, historical, numbers = _message(*message)
+            at, district, historical, numbers = _message(*said)
         except Unfit as unfit:
             reason, detail = unfit.args
             rejects.append(Reject(row, reason, brief(detail, DETAIL_LETTERS)))
@@ -85,26 +74,17 @@ def refine(envelopes: pl.DataFrame, limits: Limits) -> Refined:
         for name, value in _with_derived(data_type, numbers):
             if (bounds := limits.bounds(name, arrival)) is not None:
                 if district and name in IN_DISTRICTS and bounds.minimum <= value <= bounds.maximum:
-                    sound.append(len(made))
-                made.append((at, name, value, timestamp, district, position, historical))
+                    districts.append((row, district, name, value, at, device, origin, position))
+                readings.append((row, device, name, value, at, district, data_type, tenant, message_id, origin, position, historical))
                 position += 1
         if position == first:
             rejects.append(Reject(row, *_nothing(text, topic)))
-    readings = _readings(envelopes, made)
-    return Refined(readings, _of_districts(readings[sound]), rejects)
+    return Refined(_frame(readings, _READING), _as_energy(_frame(districts, _OF_DISTRICT)), rejects)
 
 
-def _readings(envelopes: pl.DataFrame, made: Sequence[tuple[object, ...]]) -> pl.DataFrame:
-    columns = zip(*made, strict=True) if made else repeat(())
-    found = {name: pl.Series(name, column, dtype) for (name, dtype), column in zip(_MADE.items(), columns, strict=False)}
-    found |= {name: envelopes[name].gather(found["at"]) for name in _COPIED}
-    return pl.DataFrame([found[name] for name in ("row", *_READING)])
-
-
-_READING: Final = (
-    *("device_id", "sensor_type", "value", "timestamp", "district"),
-    *("data_type", "tenant_id", "message_id", "origin", "position", "historical"),
-)
+def _frame(rows: Sequence[tuple[object, ...]], schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
+    columns = zip(*rows, strict=True) if rows else repeat(())
+    return pl.DataFrame([pl.Series(name, column, dtype) for (name, dtype), column in zip(schema.items(), columns, strict=False)])
 
 
 def _message(
@@ -160,11 +140,33 @@ def _with_derived(data_type: str, numbers: Sequence[tuple[str, float]]) -> Itera
                 yield name, made
 
 
-def _of_districts(sound: pl.DataFrame) -> pl.DataFrame:
+def _as_energy(sound: pl.DataFrame) -> pl.DataFrame:
     """What a district is judged by, of sound measurements only: what is wrong with the others is told of city.readings."""
-    told = sound.select("row", *_OF_DISTRICT).rename({"district": "device_id", "device_id": "station"})
-    noise = told["sensor_type"] == "noise"
-    return told.with_columns(value=pl.when(noise).then(energy(pl.col("value"))).otherwise("value")) if noise.any() else told
+    noise = sound["sensor_type"] == "noise"
+    return sound.with_columns(value=pl.when(noise).then(energy(pl.col("value"))).otherwise("value")) if noise.any() else sound
 
 
-_OF_DISTRICT: Final = ("district", "sensor_type", "value", "timestamp", "device_id", "origin", "position")
+_READING: Final = {
+    "row": pl.UInt32,
+    "device_id": pl.String,
+    "sensor_type": pl.String,
+    "value": pl.Float64,
+    "timestamp": pl.Int64,
+    "district": pl.String,
+    "data_type": pl.String,
+    "tenant_id": pl.String,
+    "message_id": pl.String,
+    "origin": pl.String,
+    "position": pl.Int64,
+    "historical": pl.Boolean,
+}
+_OF_DISTRICT: Final = {
+    "row": pl.UInt32,
+    "device_id": pl.String,
+    "sensor_type": pl.String,
+    "value": pl.Float64,
+    "timestamp": pl.Int64,
+    "station": pl.String,
+    "origin": pl.String,
+    "position": pl.Int64,
+}
