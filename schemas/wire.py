@@ -22,8 +22,8 @@ from schemas.rejects import Reason, Reject
 
 __all__ = ["Codec", "Decoded", "decode", "encode"]
 
-FEW: Final = 8
-"""Records written one by one: each takes 20 µs, a pass in bulk 400 µs however few they are."""
+FEW: Final = 24
+"""Records written one by one: each takes 13 µs, a pass in bulk 400 µs however few they are."""
 _LONG_FRAME_BYTES: Final = 9
 """A zero byte and an id of eight bytes, as Apicurio's serializers write unless told otherwise."""
 
