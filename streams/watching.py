@@ -36,7 +36,7 @@ from streams.watch.gatherer import Arrived, gathered
 from streams.watch.logs import Logs
 from streams.watch.pacing import pace
 from streams.watch.recovery import StateLost, changed_in_mid_run, recovered
-from streams.watch.turns import CHECKPOINT_SECONDS, due
+from streams.watch.turns import due, pause
 from streams.worker.threads import Threads
 from tables.checkpoint import Checkpoint
 
@@ -221,7 +221,7 @@ class Watching(Service):
     @Service.task
     async def _checkpoints(self) -> None:
         while not self.should_stop:
-            await self.sleep(CHECKPOINT_SECONDS / max(1, len(self.lanes)))
+            await self.sleep(pause(self.lanes.values()))
             if self.app.flow_control.is_active() and not (self.app.rebalancing or self.app.in_recovery):
                 self._open_lanes()
                 if lanes := due(self.lanes.values(), time.monotonic()):

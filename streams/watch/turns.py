@@ -22,5 +22,10 @@ def due(lanes: Collection[Lane], now: float) -> list[Lane]:
     return [lane for lane in lanes if _has_little(lane)] if _has_little(oldest) else [oldest]
 
 
+def pause(lanes: Collection[Lane]) -> float:
+    """Seconds until the next turn."""
+    return CHECKPOINT_SECONDS / max(1, sum(not _has_little(lane) for lane in lanes))
+
+
 def _has_little(lane: Lane) -> bool:
     return lane.watch.unsettled <= LITTLE_READINGS

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.watch.turns import CHECKPOINT_SECONDS, LITTLE_READINGS, QUIET_SECONDS, due
+from streams.watch.turns import CHECKPOINT_SECONDS, LITTLE_READINGS, QUIET_SECONDS, due, pause
 
 
 def lane(checkpoint_at, unsettled):
@@ -36,5 +36,5 @@ def test_every_partition_has_its_turn(lanes):
     for _ in range(100):
         for each in due(lanes, now):
             each.checkpoint_at = now
-        now += CHECKPOINT_SECONDS / max(1, len(lanes))
+        now += pause(lanes)
     assert all(each.checkpoint_at > before[id(each)] for each in lanes)
