@@ -23,8 +23,8 @@ class Lane:
     parked: deque[EventT[Any]] = field(default_factory=deque)
     """Waiting for schemas from the registry."""
     active_at: float = field(default_factory=time.monotonic)
-    checkpoint_at: float = field(default_factory=time.monotonic)
-    """When the latest checkpoint began."""
+    checkpoint_at: float = float("-inf")
+    """When the latest checkpoint began; the first is due at once."""
     idle: bool = False
     telling: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held until all is sent that a batch calls for: a checkpoint in between would acknowledge what was never delivered."""

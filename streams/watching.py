@@ -238,7 +238,7 @@ class Watching(Service):
         async with self._checkpointing:
             now = time.monotonic()
             observed = [lane for lane in lanes if lane.observed]
-            for lane in lanes:
+            for lane in observed:
                 lane.checkpoint_at = now
             if observed:
                 await self._checkpoint(observed)

@@ -14,12 +14,14 @@ LITTLE_READINGS: Final = 1_000
 
 
 def due(lanes: Collection[Lane], now: float) -> list[Lane]:
-    """Partitions to checkpoint together at a time of the monotonic clock, if any."""
-    waiting = [lane for lane in lanes if now - lane.checkpoint_at >= (QUIET_SECONDS if _has_little(lane) else CHECKPOINT_SECONDS)]
+    """Partitions to checkpoint together at a time of the monotonic clock, and those that took nothing in, which may have fallen silent."""
+    silent = [lane for lane in lanes if not lane.observed]
+    waiting = [lane for lane in lanes if lane.observed and now - lane.checkpoint_at >= _interval(lane)]
     if not waiting:
-        return []
+        return silent
     oldest = min(waiting, key=lambda lane: lane.checkpoint_at)
-    return [lane for lane in lanes if _has_little(lane)] if _has_little(oldest) else [oldest]
+    together = [lane for lane in lanes if lane.observed and _has_little(lane)] if _has_little(oldest) else [oldest]
+    return [*together, *silent]
 
 
 def pause(lanes: Collection[Lane]) -> float:
@@ -29,3 +31,7 @@ def pause(lanes: Collection[Lane]) -> float:
 
 def _has_little(lane: Lane) -> bool:
     return lane.watch.unsettled <= LITTLE_READINGS
+
+
+def _interval(lane: Lane) -> float:
+    return QUIET_SECONDS if _has_little(lane) else CHECKPOINT_SECONDS
