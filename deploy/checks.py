@@ -49,7 +49,7 @@ def kafka(ours: Settings) -> str:
         raise Ill(str(refusal), refusal.remedy) from refusal
     except KafkaException as error:
         raise Ill(f"{ours.kafka} does not answer: {error.args[0].str()}", "headrace up, or set HEADRACE_KAFKA to host:port") from error
-    return f"{ours.kafka}, {len(cluster.brokers)} brokers"
+    return f"{ours.kafka}, {(count := len(cluster.brokers))} {'broker' if count == 1 else 'brokers'}"
 
 
 def descriptors(_: Settings) -> str:

@@ -88,8 +88,6 @@ def _ask(method: str, **request: Any) -> dict[str, Any]:  # noqa: ANN401
         found: dict[str, Any] = answer.json()
         return found
     refused: dict[str, Any] = answer.json() if "json" in answer.headers.get("Content-Type", "") else {"error": answer.text}
-    for problem in refused.get("problems", ()):
-        typer.echo(f"{problem['field'] or 'request'}: {problem['problem']}", err=True)
     typer.echo(refused["error"], err=True)
     raise typer.Exit(2 if answer.is_server_error else 1)
 

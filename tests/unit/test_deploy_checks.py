@@ -2,9 +2,11 @@ import threading
 import time
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import pytest
 
+from deploy import checks
 from deploy.checks import Ill, clock
 from streams.settings import Settings
 
@@ -42,3 +44,10 @@ def test_a_clock_that_is_off_is_ill_with_how_much_and_what_to_do(told_by, second
         clock(told_by(seconds))
     assert f"{-seconds:+d}"[0] in found.value.finding
     assert "NTP" in found.value.remedy
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 broker"), (3, "3 brokers")])
+def test_brokers_are_counted_as_people_count(monkeypatch, count, said):
+    cluster = SimpleNamespace(brokers=dict.fromkeys(range(count)))
+    monkeypatch.setattr(checks, "Asked", lambda *_: SimpleNamespace(cluster=lambda _: cluster))
+    assert checks.kafka(Settings(kafka="kafka:9092")) == f"kafka:9092, {said}"

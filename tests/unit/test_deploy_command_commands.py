@@ -1,5 +1,6 @@
 """What has become of a command is told in the words and times of the other commands."""
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -20,3 +21,11 @@ def test_its_times_are_written_as_those_of_alerts(monkeypatch):
     monkeypatch.setenv("TZ", "UTC")
     assert command_commands._time(1_796_011_381_000)[:2] == "11"
     assert command_commands._time(1_796_011_381_000)[2] == "-"
+
+
+def test_what_is_wrong_with_a_request_is_said_once(monkeypatch):
+    wrong = {"error": "limit: too many", "problems": [{"field": "limit", "problem": "too many"}]}
+    monkeypatch.setattr(httpx, "request", lambda *_, **__: httpx.Response(400, json=wrong))
+    told = CliRunner().invoke(command_commands.app, ["show", "ed4f"])
+    assert told.exit_code == 1
+    assert told.output == "limit: too many\n"
