@@ -66,10 +66,11 @@ class Row(BaseModel):
 
 def parse(text: str, domains: Mapping[str, Domain]) -> RowFile[Row]:
     """Read a YAML file of `domain` and `rules`, each of which fits its domain. Raises Refused at the first that does not."""
-    return rowfile.parse(text, "rules", domains, _row)
+    return rowfile.parse(text, "rules", domains, checked)
 
 
-def _row(rule: object, domain: Domain) -> Row:
+def checked(rule: object, domain: Domain) -> Row:
+    """A row of a file that fits its domain. Raises Unfit, pydantic's ValidationError."""
     row = Row.model_validate(rule)
     fit(row, domain)
     return row

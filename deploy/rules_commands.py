@@ -21,6 +21,7 @@ from agents.rules import Rule, Severity
 from deploy.operator_files import refusal, text_of
 from deploy.output.listing import Json, show
 from deploy.reach import reached, unknown
+from deploy.rules_trial import tried
 from schemas.catalog import RULES
 from streams import operators
 from streams.rehearsal import rehearse
@@ -169,6 +170,8 @@ def _retired(record: Mapping[str, Any]) -> Row:
 
 def _parse(file: Path) -> RowFile[Row]:
     try:
-        return parse(text_of(file), DOMAINS)
+        text = text_of(file)
+        tried(text)
+        return parse(text, DOMAINS)
     except Refused as refused:
         raise refusal(file, refused.line, refused.column, refused.problem) from refused

@@ -26,6 +26,11 @@ def basic(text):
         ({"Authorization": "Basic /w=="}, Claim()),
         ({"Authorization": "Digest abc"}, Claim()),
         ({"Authorization": "Bearer tökén"}, Claim()),
+        # a browser's WebSocket, which cannot set Authorization
+        ({"Sec-WebSocket-Protocol": "headrace, headrace.token.abc"}, Claim(token="abc")),
+        ({"Sec-WebSocket-Protocol": "headrace"}, Claim()),
+        ({"Sec-WebSocket-Protocol": "headrace.token."}, Claim()),
+        ({"Authorization": "Bearer abc", "Sec-WebSocket-Protocol": "headrace.token.other"}, Claim(token="abc")),
     ],
 )
 def test_who_a_request_says_it_is_from(headers, expected):
