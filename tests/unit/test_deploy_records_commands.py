@@ -1,10 +1,16 @@
+import asyncio
+from types import SimpleNamespace
+
 import orjson
 import pytest
 import typer
 
-from deploy.records_commands import record
+from deploy import records_commands
+from deploy.records_commands import Wanted, record
 from schemas.catalog import DEAD_LETTERS, READINGS
 from schemas.wire import decode
+from streams.settings import settings
+from tests.fakes.registry import registry
 
 READING = {"device_id": "press-1", "sensor_type": "voltage", "value": 230, "timestamp": 1_780_000_000_000}
 
@@ -40,3 +46,28 @@ def test_a_line_that_does_not_fit_is_told_of_with_what_the_topic_has(wrong, prob
     assert told.startswith("line 2: ")
     assert problem in told
     assert "factory.readings has device_id (String), sensor_type (String), value (Float64)" in told
+
+
+@pytest.mark.parametrize(
+    ("wanted", "values"),
+    [
+        (Wanted(None, None, 4), [0, 1, 2, 3]),
+        (Wanted(None, "press-1", 2), [0, 2]),
+        (Wanted(b"press-2", None, 2), [1, 3]),
+        (Wanted(b"press-1", "press-1", 1), [0]),
+    ],
+)
+def test_records_of_one_device_or_key_alone_are_shown_and_counted(monkeypatch, tmp_path, capsys, wanted, values):
+    with registry() as fake:
+        monkeypatch.setattr(settings(), "registry", fake.url)
+        monkeypatch.setattr(settings(), "data", tmp_path)
+        bodies = [record(READINGS, 1, orjson.dumps(READING | {"device_id": f"press-{n % 2 + 1}", "value": n})) for n in range(4)]
+        messages = [
+            SimpleNamespace(error=lambda: None, key=lambda key=key: key, value=lambda body=body: b"\0\0\0\0\1" + body)
+            for key, body in bodies
+        ]
+        consumer = SimpleNamespace(assign=lambda _: None, consume=lambda *_: messages, close=lambda: None)
+        monkeypatch.setattr(records_commands, "Consumer", lambda _: consumer)
+        monkeypatch.setattr(records_commands, "_starts", lambda *_: [])
+        asyncio.run(records_commands._read(READINGS, None, wanted))
+    assert [orjson.loads(line)["value"] for line in capsys.readouterr().out.splitlines()] == values
