@@ -72,7 +72,7 @@ bench-closed-loop: $(DEV) ## Measure the time from a critical reading to the com
 bench-gateway: $(DEV) ## Measure what one gateway process takes from MQTT into Kafka, beside a bare paho subscriber
 	$(BIN)/python -m bench.gateway
 
-bench-idle: $(DEV) ## Measure what each worker takes of the processor and memory at 0, 50 and 500 messages a second
+bench-idle: $(DEV) ## Measure what each worker takes of the processor and memory under no load, little, the demo's and more
 	$(BIN)/python -m bench.idle
 
 bench-tenancy: $(DEV) ## Measure what one tenant's flood, or full share of the disk, does to another's latency

@@ -4,6 +4,7 @@ Factories and a city send so many messages a second each over MQTT; the gateway 
 them. Measured from outside once the windows of the start are over, on a machine that does other things, too.
 """
 
+import os
 import shutil
 import sys
 import time
@@ -13,12 +14,12 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import polars as pl
+import psutil
 from rich.console import Console
 
 from bench import report
+from bench.idle_report import shares
 from bench.jobs import BENCH
-from bench.markdown import table
 from bench.measure import STALL_SECONDS, BenchError, Lag, check_alive, running, usage
 from bench.stack import local_stack
 from deploy.demo.simulators import CITY_SECONDS
@@ -28,8 +29,10 @@ from schemas.catalog import MESSAGES, READINGS
 from streams.settings import Settings
 
 WORK: Final = BENCH / "work"
-RATES: Final = (0, 50, 500)
-"""Messages a second from the factories, and as many from the city."""
+DEMO_RATES: Final = (450, 150)
+"""Those of `headrace demo` by default."""
+RATES: Final = ((0, 0), (50, 50), DEMO_RATES, (500, 500))
+"""Readings a second from the factories, and messages a second from the city."""
 SECONDS: Final = 60.0
 SETTLE_SECONDS: Final = 10.0
 """First windows, caches."""
@@ -39,7 +42,7 @@ console = Console(stderr=True)
 
 
 def measure(settings: Settings, seconds: float) -> list[dict[str, Any]]:
-    """A row for each worker and rate: `cpu` in per cent of a core, `rss_mb` in MiB."""
+    """A row for each load and worker: `came` a second of both, the machine's load average `busy`, per cent of a core `cpu`, `rss_mb`."""
     rows = []
     with ExitStack() as held:
         workers = {name: Worker(settings, name) for name in PORTS}
@@ -48,21 +51,23 @@ def measure(settings: Settings, seconds: float) -> list[dict[str, Any]]:
             worker.start()
         for worker in workers.values():
             worker.wait()
-        for rate in RATES:
-            with _load(settings, rate), console.status(f"{rate} messages a second"):
-                _await_flow(settings, rate)
+        for rates in RATES:
+            load = f"{rates[0]} + {rates[1]}"
+            with _load(settings, *rates), console.status(f"{load} a second"):
+                _await_flow(settings, sum(rates))
                 time.sleep(SETTLE_SECONDS)
                 sent = _ends(settings)
                 before = {name: usage(worker.process)[0] for name, worker in workers.items() if worker.process}
                 time.sleep(seconds)
-                console.print(f"{rate} asked for, {(_ends(settings) - sent) / seconds:.0f} a second came of both")
+                came, busy = (_ends(settings) - sent) / seconds, os.getloadavg()[0]
+                console.print(f"{load} asked for, {came:.0f} a second came of both; load average {busy:.1f}")
                 for name, worker in workers.items():
                     if worker.process:
                         check_alive(worker.process, worker.log)
                         cpu, rss = usage(worker.process)
-                        row = {"worker": name, "rate": rate, "cpu": 100 * (cpu - before[name]) / seconds, "rss_mb": rss / 2**20}
-                        rows.append(row)
-                        console.print(f"{name:10} {rate:4} messages/s {row['cpu']:6.1f} % of a core {row['rss_mb']:6.0f} MiB")
+                        share = 100 * (cpu - before[name]) / seconds
+                        rows.append({"load": load, "came": came, "busy": busy, "worker": name, "cpu": share, "rss_mb": rss / 2**20})
+                        console.print(f"{name:10} {load:9} a second {share:6.1f} % of a core {rss / 2**20:6.0f} MiB")
     return rows
 
 
@@ -78,34 +83,27 @@ def _ends(settings: Settings) -> int:
 def _await_flow(settings: Settings, rate: int) -> None:
     """Return when a second's worth has come. Raises BenchError where it does not."""
     first, deadline = _ends(settings), time.monotonic() + STALL_SECONDS
-    while rate and _ends(settings) < first + 2 * rate:
+    while rate and _ends(settings) < first + rate:
         if time.monotonic() > deadline:
             raise BenchError(f"less than a second's worth of messages came in {STALL_SECONDS:.0f} s")
         time.sleep(1)
 
 
 @contextmanager
-def _load(settings: Settings, rate: int) -> Iterator[None]:
-    """Factories and a city that send until the block ends."""
-    if not rate:
+def _load(settings: Settings, readings: int, messages: int) -> Iterator[None]:
+    """Factories and a city that send so much a second until the block ends."""
+    if not readings:
         yield
         return
     headrace = str(Path(sys.executable).with_name("headrace"))
-    factory = [headrace, "simulate", "factory", "--devices", str(-(-rate // SENSORS)), "--rate", str(rate)]
-    city = [headrace, "simulate", "city", "--devices", str(int(rate * CITY_SECONDS)), "--rate", str(rate), "--protocols", "mqtt"]
+    factory = [headrace, "simulate", "factory", "--devices", str(-(-readings // SENSORS)), "--rate", str(readings)]
+    devices = str(int(messages * CITY_SECONDS))
+    city = [headrace, "simulate", "city", "--devices", devices, "--rate", str(messages), "--protocols", "mqtt"]
     with ExitStack() as held:
         for name, command in (("factory", factory), ("city", city)):
             env = settings.environment(**marks(settings.data, f"bench-{name}"))
             held.enter_context(running(command, env=env, cwd=BENCH.parent, log=WORK / "logs" / f"simulate-{name}.log"))
         yield
-
-
-def summary(rows: list[dict[str, Any]]) -> str:
-    """One line: each worker's share of a core at each rate, and the line's."""
-    frame = pl.DataFrame(rows)
-    totals = frame.group_by("rate", maintain_order=True).agg(pl.col("cpu").sum(), pl.col("rss_mb").sum())
-    parts = [f"{row['worker']}_{row['rate']}={row['cpu']:.1f}" for row in rows]
-    return " ".join([*parts, *(f"line_{rate}={cpu:.1f}" for rate, cpu, _ in totals.rows())])
 
 
 def main() -> None:
@@ -116,9 +114,8 @@ def main() -> None:
     shutil.rmtree(WORK / "idle", ignore_errors=True)
     with local_stack(WORK / "idle", "kafka", "registry", "mqtt") as stack:
         rows = measure(stack.settings, seconds)
-    report.keep("idle", {"seconds": seconds, "rows": rows})
-    print(table(pl.DataFrame(rows)))
-    print(summary(rows))
+    report.keep("idle", {"seconds": seconds, "cores": psutil.cpu_count(), "rows": rows})
+    print(shares(rows))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import polars as pl
 
 from bench import plots
 from bench.gateway_report import gateway, tenancy
+from bench.idle_report import idle
 from bench.jobs import BENCH, OURS, QUIX, STOCK_FAUST, WAREHOUSE
 from bench.markdown import table
 from schemas.catalog import READINGS
@@ -126,12 +127,18 @@ ten-minute windows. Resident memory of the worker, in MiB:
         + _to_the_centre()
         + gateway(_last("gateway"))
         + tenancy(_last("tenancy"))
+        + _quiet()
     )
 
 
 def _last(name: str) -> Any:  # noqa: ANN401  # JSON
     """What that benchmark measured last."""
     return orjson.loads((RESULTS / f"{name}.json").read_bytes())
+
+
+def _quiet() -> str:
+    """The section on what `python -m bench.idle` measured last; nothing before it first did."""
+    return idle(_last("idle")) if (RESULTS / "idle.json").exists() else ""
 
 
 def _foresight(folder: Path) -> str:
