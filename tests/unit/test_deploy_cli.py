@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from importlib.metadata import version
 
 import pytest
@@ -29,3 +31,9 @@ def test_a_misspelt_command_is_told_what_may_be_meant(words, meant):
 def test_a_name_that_is_not_there_is_told_in_a_sentence():
     done = run("rules", "retire", "factori", "x")
     assert (done.exit_code, done.output) == (1, "no domain factori; there are factory, city, districts\n")
+
+
+def test_lines_of_librdkafka_s_stay_off_a_command_s_screen():
+    code = "import logging; from deploy.cli import headrace; headrace(); logging.getLogger('streams.producer').warning('GETPID: retrying')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
