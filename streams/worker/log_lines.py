@@ -17,6 +17,8 @@ from streams.worker.addresses import without_passwords
 _LIBRARIES: Final = tuple(f"{Path(library.__file__).parent}/" for library in (aiokafka, faust, mode) if library.__file__)
 # But these, which say how far a start is.
 _TOLD: Final = ("Worker ready", "Successfully synced group")
+# A timer that ends late: the machine is slow. The watchdog tells of what does not get on.
+_SLOW: Final = ("Timer %s is overlapping",)
 # Faust's own mark of a service and how deep it is: [^--Consumer]: …
 _MARK: Final = re.compile(r"^\[\^-*([^\]]*)\]: ")
 
@@ -26,8 +28,10 @@ class Quiet(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether it is to be read."""
-        told = record.levelno > logging.INFO or not record.pathname.startswith(_LIBRARIES)
-        return told or any(text in str(record.msg) for text in _TOLD)
+        if not record.pathname.startswith(_LIBRARIES):
+            return True
+        said = str(record.msg)
+        return any(text in said for text in _TOLD) or (record.levelno > logging.INFO and not said.startswith(_SLOW))
 
 
 class Plain(logging.Formatter):

@@ -69,6 +69,7 @@ def test_json_has_the_traceback_within_the_line_and_plain_behind_it():
         ("[^--Consumer]: Starting...", logging.INFO, False),
         ("[^--Recovery]: Worker ready", logging.INFO, True),
         ("[^--Consumer]: something is wrong", logging.WARNING, True),
+        ("Timer %s is overlapping (interval=%r runtime=%r)", logging.WARNING, False),
     ],
 )
 def test_what_libraries_say_that_is_no_problem_is_left_out(text, level, told):
