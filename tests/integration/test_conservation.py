@@ -126,12 +126,16 @@ class Devices:
         lasting.SessionExpiryInterval = 3600  # or the broker forgets halves of what is sent with QoS 2 when the connection breaks
         connect(client, url, clean_start=False, properties=lasting)
         wait(client.is_connected, lambda: "no connection")
-        pending = []
+        pending, broken = [], False
         while not self.over.is_set():
-            if not client.is_connected():
-                time.sleep(1)  # paho sends what is published while it connects out of order
+            if broken or not client.is_connected():
+                # paho sends what is published while it connects, or resends, before what it sends again
+                time.sleep(1)
+                broken = not all(message._published for _, _, message in pending)
                 continue
             for number in range(count):
+                if broken := not client.is_connected():
+                    break
                 urgent = number % 4 == 0
                 device = f"{'m' if urgent else 'l'}-{number}"
                 self._numbers[device] += 1
