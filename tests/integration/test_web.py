@@ -155,7 +155,8 @@ def test_a_worker_is_live_and_ready_once_its_state_is_recovered_and_stops_cleanl
 def test_no_page_of_fausts_own_is_served(start):
     worker = start()
     until(worker.ready)
-    assert {worker.get(page).status_code for page in ("/", "/table/", "/table/readings-1m/", "/router/", "/graph/", "/stats/")} == {404}
+    assert "/ready" in worker.get("/").text
+    assert {worker.get(page).status_code for page in ("/table/", "/table/readings-1m/", "/router/", "/graph/", "/stats/")} == {404}
 
 
 def test_metrics_hold_the_whole_catalogue_no_device_and_a_ledger_that_adds_up(stack, start):
