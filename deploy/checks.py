@@ -127,7 +127,7 @@ def mqtt(ours: Settings) -> str:
     except NoAnswer as absence:
         raise Ill(str(absence), "headrace up, or set HEADRACE_MQTT to mqtt://host:port") from absence
     except Unwelcome as refusal:
-        raise Ill(str(refusal), "set HEADRACE_MQTT to mqtt://user:password@host:port of somebody it knows") from refusal
+        raise Ill(str(refusal), "put the name and password of somebody it knows into HEADRACE_MQTT, before the host") from refusal
 
 
 def clickhouse(ours: Settings) -> str:

@@ -110,9 +110,9 @@ def test_topics_are_made_once_and_their_names_are_told(stack):
 
 def test_topics_says_what_to_do_when_kafka_does_not_answer(stack):
     refused = command(stack.settings.model_copy(update={"kafka": "127.0.0.1:9"}), "topics")
-    assert refused.returncode == 1
-    assert "Kafka at 127.0.0.1:9 does not make topics" in refused.stderr
-    assert "HEADRACE_KAFKA" in refused.stderr
+    assert refused.returncode == 2
+    assert "Kafka at 127.0.0.1:9 does not answer" in refused.stderr
+    assert "headrace doctor" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 

@@ -293,8 +293,8 @@ async def test_a_gateway_that_stops_answers_what_is_in_its_hands(settings, tmp_p
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"gateway_http": "0.0.0.0:0"}, "HEADRACE_GATEWAY_CERTIFICATE and HEADRACE_GATEWAY_KEY"),
-        ({"gateway_http": "127.0.0.1:0", "gateway_certificate": "nowhere.pem"}, "TLS of the gateway"),
+        ({"gateway_http": "0.0.0.0:18090"}, "HEADRACE_GATEWAY_CERTIFICATE and HEADRACE_GATEWAY_KEY"),
+        ({"gateway_http": "127.0.0.1:18090", "gateway_certificate": "nowhere.pem"}, "TLS of the gateway"),
     ],
     ids=["plain-text", "no-certificate"],
 )
