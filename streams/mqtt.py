@@ -29,7 +29,8 @@ def connect(client: Client, url: str, **options: Any) -> None:  # noqa: ANN401
         client.username_pw_set(unquote(address.username), unquote(address.password or ""))
     client.on_socket_open = _send_at_once
     if client.protocol == MQTTv5:
-        # who says nothing of a session has none: paho would ask for the last one, which some brokers refuse to who has no name
+        # A caller that names no session gets a new one each time. By default paho asks to resume the last one when it reconnects;
+        # Artemis refuses that to a client without an id.
         options.setdefault("clean_start", True)
     client.connect_async(address.hostname, address.port or (8883 if address.scheme == "mqtts" else 1883), keepalive=30, **options)
     client.loop_start()
