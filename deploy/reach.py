@@ -1,5 +1,6 @@
 """What a command says when what it needs is away."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -23,9 +24,22 @@ def reached() -> Iterator[None]:
     try:
         yield
     except (KafkaException, DeliveryFailed, RegistryDown) as absence:
-        told = f"Kafka at {settings().kafka} does not answer: {absence.args[0].str()}" if isinstance(absence, KafkaException) else absence
-        fail(f"{told}\nIs it running? headrace doctor says more.")
+        told, question = str(absence), "Is it running?"
+        if isinstance(absence, KafkaException):
+            told = f"Kafka at {settings().kafka} does not answer: {absence.args[0].str()}"
+            if not settings().kafka_user and _takes_connections(settings().kafka):
+                question = "It takes connections: if it asks who comes, set HEADRACE_KAFKA_USER and HEADRACE_KAFKA_PASSWORD;"
+        fail(f"{told}\n{question} headrace doctor says more.")
         raise typer.Exit(2) from absence
+
+
+def _takes_connections(servers: str) -> bool:
+    host, _, port = servers.partition(",")[0].rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def asked() -> Asked:

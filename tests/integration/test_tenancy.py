@@ -280,7 +280,8 @@ def test_a_wrong_password_is_told_and_what_to_do(b, tmp_path):
 
 def test_who_does_not_say_who_it_is_gets_nothing(b, tmp_path):
     nobody = b.model_copy(update={"kafka_user": ""})
-    assert headrace(nobody, "topics")[0] == 1
+    status, said = headrace(nobody, "topics")
+    assert (status, "HEADRACE_KAFKA_USER" in said) == (2, True), said
 
 
 def test_a_worker_of_another_tenant_than_its_user_s_does_not_start(b, tmp_path):

@@ -143,7 +143,7 @@ def test_a_device_that_came_in_under_an_older_rule_is_nowhere():
 def test_the_command_line_says_the_rule_and_no_success(command, monkeypatch):
     monkeypatch.setattr(registry_commands, "_fleet", Fleet)
     done = CliRunner().invoke(registry_commands.app, [command, "with space"])
-    assert done.exit_code == 2
+    assert done.exit_code == 1
     assert "cannot be" in done.output
     assert "retired" not in done.output
 

@@ -1,6 +1,7 @@
 """Commands that need Kafka, where it is away or answers as a fake does."""
 
 import json
+import socket
 from types import SimpleNamespace
 
 import pytest
@@ -29,6 +30,14 @@ def test_every_command_ends_alike_where_kafka_does_not_answer(words, monkeypatch
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Is it running? headrace doctor says more." in result.stderr
     assert "KafkaError" not in result.stderr
+
+
+def test_a_kafka_that_takes_connections_and_does_not_answer_may_ask_who_comes(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(settings(), "kafka", f"127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setattr(reach, "ANSWER_SECONDS", 0.2)
+        result = CliRunner().invoke(app, ["topics"])
+    assert (result.exit_code, "set HEADRACE_KAFKA_USER" in result.stderr) == (2, True), result.stderr
 
 
 @pytest.fixture
