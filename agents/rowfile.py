@@ -11,6 +11,11 @@ from yaml.reader import ReaderError
 from agents.reading import Domain
 from schemas.quoting import quoted
 
+MOST_CHARACTERS: Final = 4_000_000
+"""Of a file: PyYAML takes ten seconds for a million."""
+MOST_REPEATED: Final = 10_000
+"""Values that a file's aliases may repeat: a few lines of aliases of aliases stand for billions."""
+
 
 class Named(Protocol):
     """A row; its name is there once in a file."""
@@ -66,8 +71,11 @@ def parse_rows(text: str, name: str, read: Callable[[object], Row], command: str
 
 def _document(text: str, names: Set[str], problem: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a file says, all but one of its members a list, and the nodes of those. Raises Refused."""
+    if len(text) > MOST_CHARACTERS:
+        raise Refused(1, 1, f"{len(text)} characters, at most {MOST_CHARACTERS} are read: make several files of it")
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        _refuse_many(node)
         found = yaml.safe_load(text)
         _refuse_twice(node)
     except yaml.MarkedYAMLError as error:
@@ -86,6 +94,21 @@ def _document(text: str, names: Set[str], problem: str) -> tuple[dict[str, Any],
     return found, _children(node)
 
 
+def _refuse_many(node: yaml.Node | None) -> None:
+    """Raise Refused where aliases stand for too many values, or a value for a part of itself. PyYAML has no such bound."""
+    met: set[yaml.Node] = set()
+    repeated = 0
+    around = [node] if node else []
+    while around:
+        each = around.pop()
+        children = [part for pair in each.value for part in pair] if isinstance(each, yaml.MappingNode) else each.value
+        repeated += len(children) if each in met else 0
+        if repeated > MOST_REPEATED:
+            raise Refused(*_place(each), f"aliases (*) repeat more than {MOST_REPEATED} values: write out what is meant")
+        met.add(each)
+        around += children if isinstance(each, yaml.CollectionNode) else ()
+
+
 def _refuse_twice(node: yaml.Node | None) -> None:
     """Raise Refused for a name that an object has twice: YAML would take the last."""
     if isinstance(node, yaml.MappingNode):
@@ -101,13 +124,13 @@ def _refuse_twice(node: yaml.Node | None) -> None:
 
 
 def _rows(values: Sequence[object], node: yaml.Node, read: Callable[[object], Row]) -> list[Row]:
-    rows: list[Row] = []
+    rows: dict[str, Row] = {}
     for value, at in zip(values, node.value, strict=True):
         row = _row(value, at, read)
-        if row.name in {earlier.name for earlier in rows}:
+        if row.name in rows:
             raise Refused(*_place(at), f"{row.name} is there twice")
-        rows.append(row)
-    return rows
+        rows[row.name] = row
+    return [*rows.values()]
 
 
 def _row(value: object, at: yaml.Node, read: Callable[[object], Row]) -> Row:

@@ -4,13 +4,9 @@ from typing import Final
 
 import polars as pl
 
+from agents.gateway.times import AHEAD_MS, EARLIEST_MS, misdated
 from schemas.bounds import DEVICE_ID_BYTES
 from schemas.rejects import Reason, Reject
-
-# 2000-01-01: no reading is older, and a device that sends seconds for milliseconds is in January 1970.
-EARLIEST_MS: Final = 946_684_800_000
-# How far a device's clock may run ahead of the broker's.
-AHEAD_MS: Final = 60_000
 
 Fault = tuple[pl.Expr, Reason, pl.Expr]
 """When a reading is unfit (null counts as true), the reason, and what was found (text)."""
@@ -26,7 +22,8 @@ COMMON: Final[tuple[Fault, ...]] = (
     (
         ~pl.col("timestamp").is_between(EARLIEST_MS, pl.col("arrival") + AHEAD_MS),
         Reason.BAD_TIMESTAMP,
-        pl.format("timestamp is {}, arrived at {}", "timestamp", "arrival"),
+        # of rejects alone, so a loop over records
+        pl.struct("timestamp", "arrival").map_elements(lambda of: misdated(of["timestamp"], of["arrival"]), pl.String),
     ),
 )
 """Those of every domain."""

@@ -14,13 +14,19 @@ _MARKS: Final = {
 }
 """What files of other encodings begin with."""
 
+MOST_BYTES: Final = 64 << 20
+"""Of a file: half a million devices take half of it."""
+
 
 def text_of(file: Path) -> str:
     """What a file says, with or without a byte order mark. Exit status 1 where it cannot be read, or is no UTF-8."""
     try:
-        raw = file.read_bytes()
+        with file.open("rb") as opened:
+            raw = opened.read(MOST_BYTES + 1)
     except OSError as problem:
         raise refusal(file, 1, 1, f"cannot be read: {problem.strerror}") from problem
+    if len(raw) > MOST_BYTES:
+        raise refusal(file, 1, 1, f"more than {MOST_BYTES >> 20} MiB: make several files of it")
     encoding = next((name for mark, name in _MARKS.items() if raw.startswith(mark)), "")
     if encoding or b"\0" in raw:
         raise refusal(file, 1, 1, f"this is {encoding or 'no text, or UTF-16'}: save the file as UTF-8")

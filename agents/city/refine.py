@@ -13,9 +13,9 @@ import polars as pl
 from agents.city.guidelines import IN_DISTRICTS, energy
 from agents.city.kinds import KINDS
 from agents.city.sensors import YES_OR_NO
-from agents.gateway.times import whole
+from agents.gateway.sparkplug.names import NAMESPACE
+from agents.gateway.times import AHEAD_MS, EARLIEST_MS, misdated, whole
 from agents.limits import Limits
-from agents.sieve import AHEAD_MS, EARLIEST_MS
 from schemas import json_text
 from schemas.bounds import DETAIL_LETTERS, DISTRICT_BYTES
 from schemas.quoting import brief, kind, quoted
@@ -34,7 +34,6 @@ _BARE: Final = frozenset({int, float, bool, str})
 WORDS: Final = {"on": True, "off": False, "true": True, "false": False}
 """Words by which devices publish a yes or no by itself."""
 _NUMBERS: Final = frozenset({int, float, bool})
-_QUOTE: Final = "'"
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,8 @@ def _message(
     said = document.get("timestamp", ingestion_time)
     at = whole(said)
     if at is None or not EARLIEST_MS <= at <= arrival + AHEAD_MS:
-        raise Unfit(Reason.BAD_TIMESTAMP, f"timestamp is {quoted(said).strip(_QUOTE)}, arrived at {arrival}")
+        remedy = "" if topic.startswith(f"{NAMESPACE}/") else ", unless the topic's mapping row says time_unit: {}"
+        raise Unfit(Reason.BAD_TIMESTAMP, misdated(said, arrival, remedy))
     district = document.get("district", "")
     if type(district) is not str:
         raise Unfit(Reason.UNDECODABLE, f"district is {kind(district)}, not a text: {quoted(district)}")

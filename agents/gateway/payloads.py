@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from agents.gateway.formats import format_of
 from agents.gateway.mapping import Target
 from agents.gateway.message import Message
-from agents.gateway.times import milliseconds
+from agents.gateway.times import plausible
 from schemas import json_text
 from schemas.bounds import TEXT_BYTES
 from schemas.codec import FRAME_BYTES, GREATEST_SCHEMA_ID, Codec
@@ -89,7 +89,7 @@ def _timed(document: object, member: str, unit: str) -> object:
     if not isinstance(document, dict) or document.get(member) is None:
         return document
     try:
-        return document | {"timestamp": milliseconds(document[member], unit)}
+        return document | {"timestamp": plausible(document[member], unit)}
     except ValueError as error:
         raise BadTime(f"{member}: {error}") from error
 

@@ -1,7 +1,9 @@
 """Times as devices write them, to Unix milliseconds: a number in the unit that a mapping row names, or ISO 8601 with a zone."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import Final
 
 from schemas.quoting import quoted
@@ -9,6 +11,13 @@ from schemas.quoting import quoted
 ISO: Final = "iso8601"
 UNITS: Final[Mapping[str, tuple[int, int]]] = {"s": (1000, 1), "ms": (1, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
 """Milliseconds in so many of the unit."""
+EARLIEST_MS: Final = 946_684_800_000
+"""2000-01-01: no reading is older, and a device that sends seconds for milliseconds is in January 1970."""
+AHEAD_MS: Final = 60_000
+"""How far a device's clock may run ahead of the broker's."""
+LATEST_MS: Final = 4_102_444_800_000
+"""2100-01-01: what a row's unit makes later than that is of another unit."""
+_NAMES: Final = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds", ISO: "a time of ISO 8601"}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
@@ -29,6 +38,31 @@ def milliseconds(value: object, unit: str) -> int:
         raise ValueError(f"{quoted(value)} is no whole number of {unit}")
     times, parts = UNITS[unit]
     return number * times // parts
+
+
+def plausible(value: object, unit: str) -> int:
+    """The same of a time from 2000 to 2100; a number of another unit raises ValueError, too."""
+    at = milliseconds(value, unit)
+    if not EARLIEST_MS <= at <= LATEST_MS and (other := _unit(value, LATEST_MS)):
+        raise ValueError(f"{quoted(value)} is no time in {_NAMES[unit]}: it looks like {_NAMES[other]}, the row's time_unit is {unit}")
+    return at
+
+
+def misdated(value: object, arrival: int, remedy: str = "") -> str:
+    """What is wrong with the time of a message that arrived then (ms). `remedy`: what else to say of a time in the unit `{}`."""
+    told = f"timestamp is {quoted(value)}, arrived at {arrival}"
+    unit = _unit(value, arrival + AHEAD_MS)
+    return f"{told}: it looks like {_NAMES[unit]}, milliseconds are expected{remedy.format(unit)}" if unit else told
+
+
+def _unit(value: object, latest: int) -> str:
+    """The unit in which a value is a time from 2000 to `latest` (ms); empty if there is none."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return ISO if EARLIEST_MS <= _of_text(value) <= latest else ""
+    if type(value) is int or (type(value) is float and isfinite(value)):
+        return next((unit for unit in UNITS if EARLIEST_MS <= milliseconds(int(value), unit) <= latest), "")
+    return ""
 
 
 def _of_text(value: object) -> int:

@@ -1,4 +1,5 @@
 import math
+from datetime import UTC, datetime
 
 import orjson
 import polars as pl
@@ -126,7 +127,7 @@ def test_the_density_of_traffic_is_flow_by_speed_and_unknown_where_it_stands():
         ({"pm25": "high"}, Reason.UNDECODABLE, "pm25 is a text, not a number"),
         ({"pm25": {"mean": 1}, "no2": 3}, Reason.UNDECODABLE, "pm25 is an object, not a number"),
         ({"pm25": 1, "district": 4}, Reason.UNDECODABLE, "district is a number, not a text"),
-        ({"pm25": 1, "timestamp": "today"}, Reason.BAD_TIMESTAMP, "timestamp is today"),
+        ({"pm25": 1, "timestamp": "today"}, Reason.BAD_TIMESTAMP, "timestamp is 'today'"),
         ({"pm25": 1, "timestamp": NOW // 1000}, Reason.BAD_TIMESTAMP, f"timestamp is {NOW // 1000}"),
         ({"pm25": 1, "timestamp": NOW + 60_001}, Reason.BAD_TIMESTAMP, f"timestamp is {NOW + 60_001}"),
         ({"pm25": 1, "timestamp": True}, Reason.BAD_TIMESTAMP, "timestamp is True"),
@@ -153,6 +154,28 @@ def test_a_message_that_cannot_be_used_is_a_reject_and_its_neighbours_are_readin
     assert (row, found) == (neighbours, reason)
     assert detail in said
     assert refined.readings["row"].to_list() == [row for row in range(2 * neighbours + 1) if row != neighbours]
+
+
+SEEN = NOW // 1000 * 1000
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "unit"),
+    [
+        (SEEN // 1000, "seconds", "s"),
+        (SEEN / 1000 + 0.25, "seconds", "s"),
+        (SEEN * 1000, "microseconds", "us"),
+        (SEEN * 1_000_000, "nanoseconds", "ns"),
+        (datetime.fromtimestamp(SEEN / 1000, UTC).isoformat(), "a time of ISO 8601", "iso8601"),
+    ],
+)
+@pytest.mark.parametrize("topic", ["sensors/st-1/air", "spBv1.0/g/DDATA/n/d"])
+def test_a_time_in_another_unit_is_told_with_the_unit_and_where_a_row_can_say_it(said, name, unit, topic):
+    (detail,) = (detail for _, _, detail in reasons(measured(({"original_topic": topic}, {"pm25": 1, "timestamp": said}))))
+    assert f"{said}" in detail
+    assert f"it looks like {name}, milliseconds are expected" in detail
+    # Sparkplug's specification says the unit, no row
+    assert detail.endswith(f"mapping row says time_unit: {unit}") == (topic != "spBv1.0/g/DDATA/n/d")
 
 
 def test_a_device_without_a_clock_is_timed_by_the_gateway():

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from agents.factory.domain import FACTORY, RULES
 from agents.factory.sensors import SENSORS
+from agents.gateway.times import AHEAD_MS, EARLIEST_MS
 from agents.rules import evaluate
-from agents.sieve import AHEAD_MS, EARLIEST_MS
 from schemas.bounds import DEVICE_ID_BYTES
 from schemas.rejects import Reason, Reject
 
@@ -24,6 +24,10 @@ SCHEMA = {
     "value": pl.Float64,
     "timestamp": pl.Int64,
 }
+
+
+def other(unit):
+    return f"arrived at {ARRIVAL}: it looks like {unit}, milliseconds are expected"
 
 
 def records(*changes: dict[str, object]) -> pl.DataFrame:
@@ -59,7 +63,17 @@ def test_a_good_reading_keeps_its_columns_and_gets_its_subject_and_limits():
         ({"value": -math.inf}, Reason.NOT_FINITE, "value is -inf"),
         ({"value": -273.2}, Reason.OUT_OF_RANGE, "temperature is -273.2, not within -40.0 to 200.0"),
         ({"timestamp": 0}, Reason.BAD_TIMESTAMP, f"timestamp is 0, arrived at {ARRIVAL}"),
-        ({"timestamp": ARRIVAL // 1000}, Reason.BAD_TIMESTAMP, f"timestamp is {ARRIVAL // 1000}, arrived at {ARRIVAL}"),
+        ({"timestamp": ARRIVAL // 1000}, Reason.BAD_TIMESTAMP, f"timestamp is {ARRIVAL // 1000}, {other('seconds')}"),
+        (
+            {"timestamp": ARRIVAL * 1000},
+            Reason.BAD_TIMESTAMP,
+            f"timestamp is {ARRIVAL * 1000}, {other('microseconds')}",
+        ),
+        (
+            {"timestamp": ARRIVAL * 1_000_000},
+            Reason.BAD_TIMESTAMP,
+            f"timestamp is {ARRIVAL}000000, {other('nanoseconds')}",
+        ),
         ({"timestamp": -ARRIVAL}, Reason.BAD_TIMESTAMP, f"timestamp is -{ARRIVAL}, arrived at {ARRIVAL}"),
         ({"timestamp": EARLIEST_MS - 1}, Reason.BAD_TIMESTAMP, f"timestamp is {EARLIEST_MS - 1}, arrived at {ARRIVAL}"),
         ({"timestamp": ARRIVAL + AHEAD_MS + 1}, Reason.BAD_TIMESTAMP, f"timestamp is {ARRIVAL + AHEAD_MS + 1}, arrived at {ARRIVAL}"),

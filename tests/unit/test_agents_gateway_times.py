@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.gateway.times import ISO, UNITS, milliseconds, whole
+from agents.gateway.times import ISO, UNITS, milliseconds, misdated, plausible, whole
 
 AT = 1_790_000_000_123
 
@@ -54,3 +54,27 @@ def test_any_value_is_a_time_or_a_value_error(value, unit):
         assert type(milliseconds(value, unit)) is int
     except ValueError:
         assert unit == ISO or whole(value) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "said"),
+    [
+        (AT, "s", "it looks like milliseconds, the row's time_unit is s"),
+        (AT // 1000, "us", "it looks like seconds, the row's time_unit is us"),
+        (AT * 1000, "ns", "it looks like microseconds"),
+        (AT * 1_000_000, "ms", "it looks like nanoseconds"),
+    ],
+)
+def test_a_row_with_the_wrong_unit_is_told(value, unit, said):
+    with pytest.raises(ValueError, match=said):
+        plausible(value, unit)
+
+
+def test_a_time_that_no_unit_makes_sound_is_left_to_who_knows_when_it_came():
+    assert plausible(5, "s") == 5_000
+    assert misdated(5, AT) == f"timestamp is 5, arrived at {AT}"
+
+
+@given(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()), st.integers(-(2**63), 2**63 - 1))
+def test_whatever_a_time_is_it_is_said(value, arrival):
+    assert misdated(value, arrival, "{}").startswith("timestamp is ")

@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 from agents.factory.domain import FACTORY
 from agents.gateway.mapping import Row as Mapping
 from agents.gateway.registration import from_csv
-from agents.rowfile import Refused, parse_rows
+from agents.rowfile import MOST_CHARACTERS, MOST_REPEATED, Refused, parse_rows
 from agents.rulebook import parse
 from deploy import device_commands, groups_commands, map_commands, rules_commands, sensors_commands
-from deploy.operator_files import text_of
+from deploy.operator_files import MOST_BYTES, text_of
 
 COMMANDS = {
     "rules check": (rules_commands.app, ["check"], "domain: factory\nrules: []\n# é"),
@@ -95,3 +95,56 @@ def test_any_text_of_csv_is_devices_or_misfits(text):
 
 def test_a_column_that_is_there_twice_is_told():
     assert from_csv("device_id,device_id,device_type\na,b,light\n", {})[1][0].problem.endswith("has device_id twice")
+
+
+def bomb(first, each):
+    """Aliases of aliases: forty lines that stand for a million million values."""
+    lines = [f"a0: &a0 {first}", *(f"a{n}: &a{n} {each.format(n - 1)}" for n in range(1, 41))]
+    return "\n".join(lines)
+
+
+BOMBS = {
+    "lists": bomb("[x, x]", "[*a{0}, *a{0}]") + "\nKEY:\n- name: *a40",
+    "objects": bomb("{x: y}", "{{x: *a{0}, y: *a{0}}}") + "\nKEY: [*a40]",
+    "merges": bomb("{x: y}", "{{<<: [*a{0}, *a{0}]}}") + "\nKEY: [*a40]",
+    "rows": "KEY: [" + ", ".join(["&a {p: [" + "x, " * 2000 + "]}", *["*a"] * 2000]) + "]",
+    "of itself": "KEY: &a [{name: *a}]",
+    "keys": bomb("[x, x]", "? [*a{0}, *a{0}]\n  : y").replace(": &", ":\n  &").replace(" ? ", "\n  ? ") + "\nKEY: []",
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+@pytest.mark.parametrize("command", ["rules check", "sensors apply", "map apply"])
+def test_aliases_that_stand_for_billions_of_values_are_refused_in_a_line(command, kind, tmp_path):
+    app, words, _ = COMMANDS[command]
+    name = {"map apply": "mappings"}.get(command, command.split()[0])
+    file = tmp_path / "operators.yaml"
+    file.write_text(("" if command == "map apply" else "domain: factory\n") + BOMBS[kind].replace("KEY", name))
+    found = CliRunner().invoke(app, [*words, str(file)])
+    assert (found.exit_code, found.output.count("\n")) == (1, 1)
+    assert found.output.endswith(f"aliases (*) repeat more than {MOST_REPEATED} values: write out what is meant\n")
+
+
+def test_aliases_that_repeat_little_are_taken():
+    text = """
+mappings:
+- &lamp {pattern: a/+/b, topic: iot.devices.raw, data_type: lamp}
+- {<<: *lamp, pattern: c/+/d}
+"""
+    assert [row.data_type for row in parse_rows(text, "mappings", Mapping.model_validate, "map")] == ["lamp", "lamp"]
+
+
+def test_a_file_of_thousands_of_rows_is_no_bomb():
+    text = "mappings:\n" + "".join(f"- {{pattern: a/{n}/+, topic: iot.devices.raw, data_type: lamp}}\n" for n in range(2_000))
+    assert len(parse_rows(text, "mappings", Mapping.model_validate, "map")) == 2_000
+
+
+def test_a_file_that_is_too_large_is_told_before_it_is_read(tmp_path, capsys):
+    file = tmp_path / "large"
+    with file.open("wb") as sparse:
+        sparse.truncate(MOST_BYTES + 1)
+    with pytest.raises(typer.Exit):
+        text_of(file)
+    assert capsys.readouterr().err == f"{file}:1:1: more than 64 MiB: make several files of it\n"
+    with pytest.raises(Refused, match="make several files of it"):
+        parse_rows("#" * (MOST_CHARACTERS + 1), "mappings", Mapping.model_validate, "map")
