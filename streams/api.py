@@ -39,6 +39,10 @@ class Forbidden(Exception):
     """It is not for who asks."""
 
 
+class NotJson(Exception):
+    """A body says that it is of another type."""
+
+
 class Nothing(BaseModel):
     """A question that takes nothing."""
 
@@ -61,6 +65,7 @@ class Question(NamedTuple):
     """The model's field that says whose devices it is about; without one it is not answered to tenants."""
 
 
+_OF_FORMS: Final = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
 _BLANK_ZONE: Final = re.compile(r"^(\d{4}-\d\d-\d\d[T ][\d:.]+) (\d\d:?\d\d)$")
 
 
@@ -80,6 +85,8 @@ def _handler(app: App, question: Question) -> Callable[[web.Request], Any]:
             asked = question.model.model_validate(_within(asks_for(request), question, await _given(request)))
         except Forbidden as forbidden:
             return _json({"error": str(forbidden)}, HTTPStatus.FORBIDDEN)
+        except NotJson as error:
+            return _json({"error": str(error)}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
         except orjson.JSONDecodeError as error:
             return _json({"error": f"the body is not JSON: {error}"}, HTTPStatus.BAD_REQUEST)
         except ValidationError as error:
@@ -105,6 +112,9 @@ def _told(problems: Sequence[dict[str, str]]) -> str:
 
 
 async def _given(request: web.Request) -> object:
+    """Raises NotJson, of a type that forms of any site's page can send unasked (Fetch, section 2.2.2)."""
+    if request.method == "POST" and request.content_type in _OF_FORMS and "Content-Type" in request.headers:
+        raise NotJson(f"a body of {request.content_type} is not read: send JSON as Content-Type: application/json")
     given = orjson.loads(await request.read()) if request.method == "POST" else {name: _zoned(text) for name, text in request.query.items()}
     return {**given, **request.match_info} if isinstance(given, dict) else given
 

@@ -40,6 +40,7 @@ from streams.settings import POLARS_THREADS, settings
 from streams.stacks import STDERR
 from streams.watchdog import Watchdog
 from streams.worker.descriptors import raise_limit
+from streams.worker.loopback import is_loopback
 from streams.worker.process import Worker
 from streams.writers import Writers
 
@@ -195,7 +196,7 @@ class App(faust.App):
         quieten()
         require_polars_threads()
         raise_limit()
-        if not web.is_loopback(settings().web_bind) and not settings().web_token.get_secret_value():
+        if not is_loopback(settings().web_bind) and not settings().web_token.get_secret_value():
             raise NotReady(f"HEADRACE_WEB_BIND is {settings().web_bind}, which others can reach: set HEADRACE_WEB_TOKEN to a secret, too.")
         changelogs = {f"{self.conf.id}-{table.name}-changelog": cast(int, table.partitions) for table in self.tables.values()}
         wanted = {named(contract.topic): contract.partitions for contract in (*self.reads, *self.writes)} | changelogs

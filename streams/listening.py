@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from schemas.bounds import PAYLOAD_BYTES
 from streams.assembly import NotReady
 from streams.settings import settings
-from streams.web import is_loopback
+from streams.worker.loopback import is_loopback
 
 STOP_SECONDS: Final = 10.0
 """How long stopping waits until what is in hand is answered; who gets no answer sends again."""

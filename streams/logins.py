@@ -6,6 +6,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_address, ip_network
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -54,6 +55,17 @@ class Refused(Exception):
         self.retry_seconds = retry_seconds
 
 
+def whose(address: str) -> str:
+    """What tries are counted by: an address of IPv4, or the /64 of one of IPv6, which is a subscriber's least (RFC 6177)."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if found.version == 4:
+        return str(found)
+    return str(found.ipv4_mapped or ip_network((found, 64), strict=False))
+
+
 class Logins:
     """Who may come in: the gateway's devices by their credentials, and on a loopback address anybody where a tenant never had one."""
 
@@ -85,6 +97,7 @@ class Logins:
 
         `address`: the peer's; `local`: whether only this machine reaches the listener.
         """
+        address = whose(address)
         if claim.subjects:
             return self._found(Kind.CERTIFICATE, claim.subjects, address)
         if claim.token:

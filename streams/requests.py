@@ -17,6 +17,7 @@ from schemas.quoting import quoted
 from streams.door import Door, Visitor
 from streams.listening import MAX_BYTES
 from streams.logins import Claim, Refused
+from streams.worker.browsers import refusal
 from streams.worker.connections import speaks
 
 JSON: Final = "application/json"
@@ -102,8 +103,9 @@ def said(error: ValidationError) -> str:
 
 async def enter(door: Door, request: web.Request, *, local: bool) -> Visitor:
     """Who a request comes from, by its certificate or its Authorization header. Raises the HTTP error that says what is missing."""
+    whose = claim(request)
     try:
-        visitor = await door.enter(claim(request), request.remote or "", local=local)
+        visitor = await door.enter(whose, request.remote or "", local=local)
     except Refused as refused:
         text = orjson.dumps({"error": str(refused)}).decode()
         if refused.retry_seconds:
@@ -112,6 +114,9 @@ async def enter(door: Door, request: web.Request, *, local: bool) -> Visitor:
         challenge = {"WWW-Authenticate": 'Basic realm="headrace", Bearer'}
         raise web.HTTPUnauthorized(text=text, content_type=JSON, headers=challenge) from refused
     speaks(request.transport)
+    # a browser sends passwords and certificates by itself, a token never
+    if not whose.token and (foreign := refusal(request, local=local)):
+        raise web.HTTPForbidden(text=orjson.dumps({"error": foreign}).decode(), content_type=JSON)
     return visitor
 
 

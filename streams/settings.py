@@ -61,7 +61,8 @@ class Settings(BaseSettings):
         description="Where other workers of the group reach this one's web endpoints, http://host:port; empty: where they listen.",
     )
     web_token: SecretStr = Field(
-        default=SecretStr(""), description="What all but /live asks for (Authorization: Bearer …) where web_bind is no loopback address."
+        default=SecretStr(""),
+        description="What all but /live asks for (Authorization: Bearer …); needed where web_bind is no loopback address.",
     )
     tenant_tokens: forms.Tokens = Field(
         default=SecretStr(""), description="The tokens of tenants, a=TOKEN,b=TOKEN: who comes with one is told about that tenant alone."

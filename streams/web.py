@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import partial
 from hmac import compare_digest
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from aiohttp import web
@@ -22,7 +21,9 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 from streams.lag import consumption, recovery_of, waiting
 from streams.openapi import home
 from streams.settings import settings
+from streams.worker.browsers import refusal
 from streams.worker.connections import Listening, speaks
+from streams.worker.loopback import is_loopback
 
 if TYPE_CHECKING:
     from streams.assembly import App
@@ -60,18 +61,11 @@ def mount(app: "App") -> None:
     app.checks |= {check.__name__: partial(check, app) for check in (kafka, delivery, assignment, recovery, lag, schemas)}
 
 
-def is_loopback(address: str) -> bool:
-    """Whether only this machine can reach it."""
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
-
-
 def guard(app: "App") -> Middleware:
-    """Where others can reach it, a worker lets in who knows a token; `/live` says nothing, and is asked by supervisors that have none.
+    """A token that is set is asked for, wherever a worker listens; `/live` says nothing, and is asked by supervisors that have none.
 
-    Who comes with a tenant's token asks for that tenant, wherever the worker listens: see `asks_for`.
+    Who comes with a tenant's token asks for that tenant: see `asks_for`. Without any token set a worker is for its machine alone, and
+    for no page of another site that somebody opens there.
     """
     of_tenants = [pair.partition("=") for pair in settings().tenant_tokens.get_secret_value().split(",") if pair]
 
@@ -86,11 +80,15 @@ def guard(app: "App") -> Middleware:
                 if not request.path.startswith(_FOR_TENANTS):
                     return web.json_response({"error": f"a tenant's token is for {_FOR_TENANTS[0]} alone"}, status=HTTPStatus.FORBIDDEN)
                 return await handler(request)
-        # Faust's own --web-bind may have changed what the settings say.
-        if request.path == "/live" or is_loopback(app.conf.web_bind) or (token and compare_digest(given, f"Bearer {token}".encode())):
+        if request.path == "/live" or (token and compare_digest(given, f"Bearer {token}".encode())):
             return await handler(request)
-        body = {"error": "a token is needed: Authorization: Bearer <HEADRACE_WEB_TOKEN>"}
-        return web.json_response(body, status=HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
+        # Faust's own --web-bind may have changed what the settings say.
+        if token or of_tenants or not is_loopback(app.conf.web_bind):
+            body = {"error": "a token is needed: Authorization: Bearer <HEADRACE_WEB_TOKEN>"}
+            return web.json_response(body, status=HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
+        if foreign := refusal(request, local=True):
+            return web.json_response({"error": foreign}, status=HTTPStatus.FORBIDDEN)
+        return await handler(request)
 
     return asks_for_token
 

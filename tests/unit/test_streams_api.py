@@ -39,3 +39,16 @@ async def test_a_wrong_question_is_told_what_is_wrong_with_which_field():
         assert "start: " in body["error"]
         assert {each["field"] for each in body["problems"]} == {"device", "start"}
         assert (await client.get("/api/history", params={"device": "d-1"})).status == 200
+
+
+@pytest.mark.parametrize("content_type", ["text/plain; charset=utf-8", "application/x-www-form-urlencoded", "multipart/form-data"])
+async def test_a_body_that_any_site_s_form_can_send_is_not_taken_for_a_question(content_type):
+    app, asked = SimpleNamespace(conf=SimpleNamespace(id="test"), web=SimpleNamespace(web_app=web.Application())), []
+    question = Question("/api/ask", Asked, "Ask.", lambda of: asked.append(of.device) or {}, method="POST")
+    mount(app, question)
+    async with TestClient(TestServer(app.web.web_app)) as client:
+        answer = await client.post("/api/ask", data=b'{"device":"d-1"}', headers={"Content-Type": content_type})
+        assert (answer.status, asked) == (415, [])
+        assert "send JSON as Content-Type: application/json" in (await answer.json())["error"]
+        assert (await client.post("/api/ask", json={"device": "d-1"})).status == 200
+    assert asked == ["d-1"]

@@ -4,7 +4,7 @@ import pytest
 
 from agents.gateway.identity import Credential, Kind, digest
 from streams.exposition import Metrics
-from streams.logins import ADDRESS_TRIES, NAME_TRIES, Claim, Logins, Refused
+from streams.logins import ADDRESS_TRIES, NAME_TRIES, Claim, Logins, Refused, whose
 from streams.passwords import hashed
 from streams.settings import settings
 
@@ -112,3 +112,30 @@ async def test_a_new_password_takes_the_place_of_the_one_remembered(logins):
 async def test_a_secret_that_is_no_hash_lets_nobody_in(logins):
     give(logins, Kind.PASSWORD, "secret")
     await refusal(logins, user="lamp-1", password="secret")
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::ffff", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("/run/socket", "/run/socket"),
+    ],
+)
+def test_tries_are_counted_by_what_a_subscriber_has(address, counted):
+    assert whose(address) == counted
+
+
+async def test_the_addresses_of_one_network_of_ipv6_have_their_tries_together(logins):
+    give(logins, Kind.PASSWORD, hashed("secret"))
+    for number in range(NAME_TRIES):
+        assert (await refusal(logins, f"2001:db8::{number:x}", user="lamp-1", password="wrong")).retry_seconds == 0
+    assert (await refusal(logins, "2001:db8::ffff", user="lamp-1", password="wrong")).retry_seconds > 0
+    assert (await enter(logins, "2001:db8:0:1::1", user="lamp-1", password="secret")).device == "lamp-1"
+    for number in range(ADDRESS_TRIES):
+        await refusal(logins, f"2001:db8:7::{number:x}", token=f"guess-{number}")
+    assert (await refusal(logins, "2001:db8:7::ffff", token="guess")).retry_seconds > 0

@@ -1,13 +1,15 @@
 import base64
+from types import SimpleNamespace
 
 import orjson
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from pydantic import ValidationError
 
 from agents.gateway.message import Post
 from streams.logins import Claim
-from streams.requests import Item, Malformed, TooLarge, Unsupported, claim, post, taken
+from streams.requests import Item, Malformed, TooLarge, Unsupported, claim, enter, post, taken
 
 
 def basic(text):
@@ -91,3 +93,48 @@ def test_each_item_is_a_message_or_what_is_wrong_with_it():
     assert "image/png" in taken(Item, good | {"content_type": "image/png"})
     assert "topic: Field required" in taken(Item, {"data": 1})
     assert taken(Item, [])
+
+
+class OpenDoor:
+    """Lets in whoever comes."""
+
+    async def enter(self, claim, address, *, local):
+        return SimpleNamespace(claim=claim)
+
+
+LOCAL = {"Host": "127.0.0.1:6080"}
+SOCKET = {"Upgrade": "websocket"}
+FOREIGN = {"Origin": "https://evil.example"}
+
+
+@pytest.mark.parametrize(
+    ("method", "headers"),
+    [
+        ("POST", LOCAL | FOREIGN),
+        ("POST", LOCAL | FOREIGN | basic("lamp-1:secret")),  # which a browser sends by itself once it was typed in
+        ("POST", LOCAL | {"Sec-Fetch-Site": "cross-site"}),
+        ("POST", {"Host": "evil.example", "Origin": "http://evil.example"}),
+        ("GET", LOCAL | FOREIGN | SOCKET),
+        ("GET", {"Host": "evil.example"}),
+    ],
+)
+async def test_a_page_of_another_site_publishes_nothing(method, headers):
+    with pytest.raises(web.HTTPForbidden) as refused:
+        await enter(OpenDoor(), make_mocked_request(method, "/messages", headers), local=True)
+    assert "prove by a token who you are" in refused.value.text
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "local"),
+    [
+        ("POST", LOCAL, True),
+        ("POST", {}, True),
+        ("POST", LOCAL | FOREIGN | {"Authorization": "Bearer abc"}, True),
+        ("GET", LOCAL | FOREIGN | SOCKET | {"Sec-WebSocket-Protocol": "headrace, headrace.token.abc"}, True),
+        ("GET", LOCAL | SOCKET | {"Origin": "http://127.0.0.1:6080"}, True),
+        ("POST", {"Host": "iot.example"} | basic("lamp-1:secret"), False),
+    ],
+)
+async def test_devices_and_pages_with_a_token_come_in(method, headers, local):
+    request = make_mocked_request(method, "/messages", headers)
+    assert (await enter(OpenDoor(), request, local=local)).claim == claim(request)

@@ -29,8 +29,76 @@ async def statuses(monkeypatch, bound, token, given, of_tenants=""):
 
 
 @pytest.mark.parametrize("bound", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
-async def test_a_worker_that_only_its_machine_can_reach_asks_for_no_token(monkeypatch, bound):
+async def test_a_worker_that_only_its_machine_can_reach_and_that_has_no_token_asks_for_none(monkeypatch, bound):
     assert await statuses(monkeypatch, bound, "", None) == [200, 200]
+
+
+@pytest.mark.parametrize(("token", "of_tenants"), [("s3cret", ""), ("", "a=t1"), ("s3cret", "a=t1")])
+@pytest.mark.parametrize("given", [None, "Bearer guess", "Bearer ", "Bearer"])
+async def test_a_token_that_is_set_is_asked_for_on_a_loopback_address_too(monkeypatch, token, of_tenants, given):
+    assert await statuses(monkeypatch, "127.0.0.1", token, given, of_tenants) == [200, 401]
+
+
+EVIL = "https://evil.example"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": EVIL},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Host": "evil.example"},
+        {"Host": "evil.example:6068", "Origin": "http://evil.example:6068", "Sec-Fetch-Site": "same-origin"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "a b"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+async def test_a_page_of_another_site_asks_nothing_of_a_worker_without_a_token(monkeypatch, method, headers):
+    asked = []
+    async with guarded(monkeypatch, asked) as client:
+        answer = await client.request(method, "/api/commands", headers=headers)
+        assert (answer.status, asked) == (403, [])
+        assert "prove by a token who you are" in (await answer.json())["error"]
+    async with guarded(monkeypatch, asked, token="s3cret") as client:
+        assert (await client.request(method, "/api/commands", headers=headers)).status == 401
+        # no browser sends a token of its own accord
+        own = headers | {"Authorization": "Bearer s3cret"}
+        assert (await client.request(method, "/api/commands", headers=own)).status == 200
+
+
+async def test_the_page_of_a_name_that_points_to_this_machine_reads_nothing(monkeypatch):
+    async with guarded(monkeypatch, []) as client:
+        assert (await client.get("/api/commands", headers={"Host": "evil.example"})).status == 403
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:6068", "127.0.0.1", "127.0.0.1:6068", "[::1]:6068", "LOCALHOST:6068"])
+async def test_people_programs_and_our_own_pages_are_answered(monkeypatch, host):
+    asked = []
+    async with guarded(monkeypatch, asked) as client:
+        for headers in ({}, {"Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}):
+            assert (await client.post("/api/commands", headers={"Host": host} | headers)).status == 200
+        # a link on another site leads here, and that site sees no answer
+        assert (await client.get("/api/commands", headers={"Host": host, "Sec-Fetch-Site": "cross-site"})).status == 200
+
+
+@asynccontextmanager
+async def guarded(monkeypatch, asked, token=""):
+    """A worker that only its machine reaches; what is asked of it is noted."""
+    monkeypatch.setattr(settings(), "web_token", SecretStr(token))
+    monkeypatch.setattr(settings(), "tenant_tokens", SecretStr(""))
+    app = web.Application(middlewares=[guard(SimpleNamespace(conf=SimpleNamespace(web_bind="127.0.0.1")))])
+
+    async def page(request):
+        asked.append(request.method)
+        return web.Response()
+
+    app.router.add_route("*", "/api/commands", page)
+    async with TestClient(TestServer(app)) as client:
+        yield client
 
 
 @pytest.mark.parametrize("bound", ["0.0.0.0", "::", "10.0.0.1", "worker-1"])
