@@ -19,6 +19,7 @@ from streams.clickhouse_errors import ClickHouseAway, TooMuch
 from streams.openapi import page
 from streams.peers import RETRY_SECONDS, ByAll, ByKey, NoAnswer, forward, forward_to_others, is_from_peer, owner
 from streams.web import asks_for
+from streams.worker.bodies import Unreadable, unpacked
 from streams.worker.threads import Busy, Threads
 
 DESCRIPTION: Final = "/openapi.json"
@@ -37,10 +38,6 @@ class Conflict(Exception):
 
 class Forbidden(Exception):
     """It is not for who asks."""
-
-
-class NotJson(Exception):
-    """A body says that it is of another type."""
 
 
 class Nothing(BaseModel):
@@ -85,8 +82,8 @@ def _handler(app: App, question: Question) -> Callable[[web.Request], Any]:
             asked = question.model.model_validate(_within(asks_for(request), question, await _given(request)))
         except Forbidden as forbidden:
             return _json({"error": str(forbidden)}, HTTPStatus.FORBIDDEN)
-        except NotJson as error:
-            return _json({"error": str(error)}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+        except Unreadable as error:
+            return _json({"error": str(error)}, error.status)
         except orjson.JSONDecodeError as error:
             return _json({"error": f"the body is not JSON: {error}"}, HTTPStatus.BAD_REQUEST)
         except ValidationError as error:
@@ -112,10 +109,14 @@ def _told(problems: Sequence[dict[str, str]]) -> str:
 
 
 async def _given(request: web.Request) -> object:
-    """Raises NotJson, of a type that forms of any site's page can send unasked (Fetch, section 2.2.2)."""
+    """Raises Unreadable, of a type that forms of any site's page can send unasked (Fetch, section 2.2.2)."""
     if request.method == "POST" and request.content_type in _OF_FORMS and "Content-Type" in request.headers:
-        raise NotJson(f"a body of {request.content_type} is not read: send JSON as Content-Type: application/json")
-    given = orjson.loads(await request.read()) if request.method == "POST" else {name: _zoned(text) for name, text in request.query.items()}
+        problem = f"a body of {request.content_type} is not read: send JSON as Content-Type: application/json"
+        raise Unreadable(problem, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    if request.method == "POST":
+        given = orjson.loads(await unpacked(request))
+    else:
+        given = {name: _zoned(text) for name, text in request.query.items()}
     return {**given, **request.match_info} if isinstance(given, dict) else given
 
 

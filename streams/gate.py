@@ -242,11 +242,11 @@ class Gate(Service):
                 # what it repeats may not have been taken after all
                 if mark not in self._duplicates:
                     round_.verdicts[row] = Verdict.FULL
-            apart = [row for row in round_.apart if round_.verdicts[row] is not Verdict.FULL]
-            for row in apart:
-                self.keeping.counts[round_.tenants[row]].update((round_.verdicts[row].value, "accepted"))
-            for position in round_.further(apart):
-                self.keeping.counts[round_.tenants[apart[position]]]["further"] += 1
+            apart = [(row, came) for row, came in round_.apart if round_.verdicts[row] is not Verdict.FULL]
+            for row, came in apart:
+                self.keeping.counts[round_.tenants[row]].update((came.value, "accepted"))
+            for position in round_.further([row for row, _ in apart]):
+                self.keeping.counts[round_.tenants[apart[position][0]]]["further"] += 1
             start = 0
             for _, delivery, verdicts in asked:
                 end = start + len(delivery.messages)

@@ -17,6 +17,7 @@ from streams.clock import now_ms
 from streams.door import Door
 from streams.reaching import Reaching
 from streams.requests import JSON, Malformed, enter, said
+from streams.worker.bodies import unpacked
 
 LONGEST_WAIT_SECONDS: Final = 60.0
 """Proxies cut what is silent for longer."""
@@ -73,7 +74,7 @@ class CommandPages:
     async def _answer(self, request: web.Request) -> web.Response:
         device = await self._device(request)
         try:
-            given = orjson.loads(await request.read())
+            given = orjson.loads(await unpacked(request))
             answer = Answer.model_validate({**given, "command_id": request.match_info["command_id"]} if isinstance(given, dict) else given)
         except orjson.JSONDecodeError as error:
             raise Malformed(f"the body is not JSON: {error}") from error

@@ -5,12 +5,10 @@ from typing import Any, Final
 
 import orjson
 from aiohttp import web
-from aiohttp.http_exceptions import ContentEncodingError, TransferEncodingError
 from aiohttp.typedefs import Handler
 from mode import Service
 
 from agents.gateway.message import Post, Source, Verdict
-from schemas.quoting import quoted
 from streams.assembly import App
 from streams.certificates import Certificates
 from streams.door import Door
@@ -19,12 +17,13 @@ from streams.http_commands import CommandPages
 from streams.listening import MAX_BYTES, STOP_SECONDS, Place, binding
 from streams.reaching import Reaching
 from streams.requests import JSON, Item, Malformed, TooLarge, Unsupported, enter, post, taken
+from streams.worker.bodies import ENCODINGS, Unreadable, unpacked
 from streams.worker.connections import Listening
 
 MOST_BYTES: Final = 4 << 20
 """Of a batch: reading it holds up the others for some ten milliseconds."""
 MOST_MESSAGES: Final = 5_000
-_ENCODINGS: Final = frozenset({"gzip", "deflate", "identity"})
+_ACCEPTED: Final = {"Accept-Encoding": ", ".join(sorted(ENCODINGS))}
 PROPERTY: Final = "headrace-"
 """Request headers of this prefix become the message's, without it and in small letters."""
 
@@ -63,14 +62,14 @@ class HttpListener(Service):
         headers = {name[len(PROPERTY) :].lower(): text for name, text in request.headers.items() if name.lower().startswith(PROPERTY)}
         if key := request.headers.get("Idempotency-Key"):
             headers["message_id"] = key
-        message = post(request.match_info["topic"], await _body(request), request.headers.get("Content-Type", ""), headers)
+        message = post(request.match_info["topic"], await unpacked(request), request.headers.get("Content-Type", ""), headers)
         (verdict,) = await self._door.accept(Source.HTTP, visitor, [message])
         return self._answer([verdict], {"verdict": verdict})
 
     async def _batch(self, request: web.Request) -> web.Response:
         visitor = await enter(self._door, request, local=self._place.local)
         try:
-            given = orjson.loads(await _body(request))
+            given = orjson.loads(await unpacked(request))
         except orjson.JSONDecodeError as error:
             raise Malformed(f"the body is not JSON: {error}") from error
         if not isinstance(given, list):
@@ -104,18 +103,9 @@ async def _said_in_json(request: web.Request, handler: Handler) -> web.StreamRes
     except TooLarge as error:
         return _json({"error": str(error)}, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     except Unsupported as error:
-        return _json({"error": str(error)}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, {"Accept-Encoding": ", ".join(sorted(_ENCODINGS))})
-
-
-async def _body(request: web.Request) -> bytes:
-    """What was sent, unpacked. Raises Malformed, Unsupported."""
-    encoding = request.headers.get("Content-Encoding", "").strip().lower()
-    if encoding and encoding not in _ENCODINGS:
-        raise Unsupported(f"content encoding {quoted(encoding)} is not read")
-    try:
-        return await request.read()
-    except (web.RequestPayloadError, ContentEncodingError, TransferEncodingError) as error:
-        raise Malformed(f"the body is not what its headers say: {encoding or 'it'} cannot be unpacked") from error
+        return _json({"error": str(error)}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _ACCEPTED)
+    except Unreadable as error:
+        return _json({"error": str(error)}, error.status, _ACCEPTED)
 
 
 def _json(body: dict[str, Any], status: HTTPStatus, headers: dict[str, str] | None = None) -> web.Response:

@@ -34,8 +34,9 @@ class Round:
     marks: list[str | None] = field(default_factory=list)
     again: list[tuple[int, str | None]] = field(default_factory=list)
     """Messages that came before, and their marks."""
-    apart: list[int] = field(default_factory=list)
-    """Messages whose record, if they have one, is not of them: those that came before, the rejected, and what is not kept."""
+    apart: list[tuple[int, Verdict]] = field(default_factory=list)
+    """What came of messages without a record of theirs: those that came before, the rejected, and what is not kept. A message that is
+    several records may be in it several times, each time with another verdict."""
     misfits: int = 0
     """Messages of a lower quality of service than their mapping asks for."""
     consignment: Consignment | None = None
@@ -72,7 +73,7 @@ class Round:
         bodies = encode(DEAD_LETTERS.codec, schema_ids[DEAD_LETTERS.topic], of_messages(messages, rejects, now_ms))
         for reject, value in zip(rejects, bodies, strict=True):
             self.verdicts[reject.row] = Verdict.REJECTED
-            self.apart.append(reject.row)
+            self.apart.append((reject.row, Verdict.REJECTED))
             self.records.append(Outgoing(named(DEAD_LETTERS.topic), None, value, [], "", urgent=False))
             self.rows.append(reject.row)
             self.marks.append(None)
@@ -99,12 +100,12 @@ def assemble(deliveries: Sequence[Delivery], place: Place, duplicates: Duplicate
             device.repeats += 1
             made.verdicts[row] = Verdict.DUPLICATE
             made.again.append((row, mark))
-            made.apart.append(row)
+            made.apart.append((row, Verdict.DUPLICATE))
     for row, tenant in enveloped.tenants.items():
         tenants[row] = tenant
     for row in enveloped.coalesced:
         made.verdicts[row] = Verdict.COALESCED
-        made.apart.append(row)
+        made.apart.append((row, Verdict.COALESCED))
     if len({*enveloped.rows, *(reject.row for reject in enveloped.rejects)}) < len(enveloped.rows) + len(enveloped.rejects):
         made.counted = set()
     if enveloped.births:

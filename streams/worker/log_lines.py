@@ -10,6 +10,7 @@ import aiokafka
 import faust
 import mode
 import orjson
+from aiohttp.web import RequestPayloadError
 
 from streams.worker.addresses import without_passwords
 
@@ -28,6 +29,8 @@ class Quiet(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether it is to be read."""
+        if record.exc_info and isinstance(record.exc_info[1], RequestPayloadError):
+            return False  # a client's broken body, met after its answer: the client's problem, and it has been told
         if not record.pathname.startswith(_LIBRARIES):
             return True
         said = str(record.msg)

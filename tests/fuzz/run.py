@@ -7,6 +7,7 @@ the gateway says it delivered or rejected is in Kafka, once.
 import asyncio
 import random
 import re
+import shutil
 import signal
 import tempfile
 import time
@@ -100,12 +101,13 @@ async def _send(settings, messages, seconds, seed, workers, say):
             say(", ".join(f"{name} {tally.sent}" for name, tally in tallies.items()))
 
     telling = asyncio.create_task(tell())
-    await asyncio.gather(
-        *(
-            sender(settings, Fuzz(random.Random(f"{seed} {sender.__name__}"), ids), tallies[sender.__name__], share * messages, over)
-            for sender, share in SENDERS.items()
-        )
-    )
+    sending = [
+        sender(settings, Fuzz(random.Random(f"{seed} {sender.__name__}"), ids), tallies[sender.__name__], share * messages, over)
+        for sender, share in SENDERS.items()
+    ]
+    for sender, failure in zip(SENDERS, await asyncio.gather(*sending, return_exceptions=True), strict=True):
+        if failure is not None:
+            tallies[sender.__name__].problems.append(f"the sender ended: {failure!r}")
     telling.cancel()
     return tallies
 
@@ -211,13 +213,17 @@ def main(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped
     seed = random.randrange(2**32) if seed is None else seed
     typer.echo(f"seed {seed}: make fuzz SEED={seed} repeats it")
-    with tempfile.TemporaryDirectory(prefix="headrace-fuzz-") as fresh:
-        outcome = run(folder or Path(fresh), messages, seconds, seed, _say)
+    where = folder or Path(tempfile.mkdtemp(prefix="headrace-fuzz-"))
+    outcome = run(where, messages, seconds, seed, _say)
     for name, sent in outcome.sent.items():
         typer.echo(f"{name}: {sent} messages, {', '.join(f'{said} {count}' for said, count in sorted(outcome.said[name].items()))}")
     typer.echo(f"dead letters: {', '.join(f'{reason} {count}' for reason, count in sorted(outcome.letters.items()))}")
     for problem in outcome.problems:
         typer.echo(f"WRONG: {problem}")
+    if outcome.problems:
+        typer.echo(f"logs and data stay in {where}")
+    elif not folder:
+        shutil.rmtree(where)
     raise typer.Exit(1 if outcome.problems else 0)
 
 

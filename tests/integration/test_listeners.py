@@ -134,6 +134,20 @@ def test_a_body_that_is_not_what_its_headers_say_or_that_nobody_here_reads_is_re
     assert client.post(f"/messages/{topic(device)}", content=body, headers=headers).status_code == status
 
 
+@pytest.mark.parametrize("path", ["/messages", "/messages/a/b", "/commands/c-1/answer", "/nowhere"])
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_body_that_cannot_be_unpacked_is_the_clients_fault_wherever_it_goes(running, client, path, encoding):
+    assert 400 <= client.post(path, content=b"x" * 100, headers={"Content-Encoding": encoding}).status_code < 500
+    assert client.get(path).status_code < 500
+    assert "Traceback" not in running.log.read_text()
+
+
+def test_a_body_of_a_question_that_cannot_be_unpacked_is_refused(running):
+    answer = http.post(f"http://127.0.0.1:{running.port}/api/devices", content=b"x" * 100, headers={"Content-Encoding": "gzip"})
+    assert 400 <= answer.status_code < 500
+    assert "Traceback" not in running.log.read_text()
+
+
 @pytest.mark.parametrize("authorization", [b"Bearer \xff", b"Basic \xff", b"\xff"])
 def test_credentials_that_are_no_text_let_nobody_in(settings, running, authorization):
     async def status():

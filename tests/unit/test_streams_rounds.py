@@ -5,6 +5,7 @@ from agents.gateway.envelopes import Delivery
 from agents.gateway.message import Post, Sender, Source, Verdict
 from agents.gateway.place import Place
 from agents.gateway.presence import MOST_REPEATS
+from agents.gateway.sparkplug.wire import PAYLOAD, DataType
 from schemas.catalog import CONTRACTS, DEAD_LETTERS
 from schemas.codec import Codec
 from schemas.reference import read_record
@@ -51,3 +52,16 @@ def test_a_device_whose_sequence_starts_anew_with_each_sleep_is_told_of_until_it
     assert device.repeats_only
     assert send(b'{"temperature":21.5,"seq":2}') is Verdict.DELIVERED
     assert not device.repeats_only
+
+
+def test_of_a_message_that_comes_again_only_what_is_a_dead_letter_counts_as_rejected():
+    place, duplicates = Place("gw", "run", "default"), Duplicates()
+    birth = PAYLOAD(seq=0, timestamp=1_790_000_000_000)
+    birth.metrics.add(name=b"temperature", datatype=DataType.INT32, int_value=20, timestamp=1_790_000_000_000)
+    birth.metrics.add(name=b"pressure", datatype=DataType.INT32, string_value=b"high")
+    again = Post("spBv1.0/g/NBIRTH/n", birth.SerializeToString())
+    for came_before in (False, True):
+        made = assemble([Delivery([again], Source.MQTT, Sender(), 1)], place, duplicates, SCHEMA_IDS, 2)
+        letters = [row for record, row in zip(made.records, made.rows, strict=True) if record.topic == DEAD_LETTERS.topic]
+        assert [row for row, came in made.apart if came is Verdict.REJECTED] == letters == [0]
+        assert (Verdict.DUPLICATE in [came for _, came in made.apart]) is came_before

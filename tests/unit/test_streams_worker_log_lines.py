@@ -5,6 +5,7 @@ import sys
 import faust
 import orjson
 import pytest
+from aiohttp.web import RequestPayloadError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,3 +96,10 @@ def test_a_file_is_kept_within_its_size_and_the_one_before_beside_it(tmp_path):
     logging.root.handlers[0].close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["worker.log", "worker.log.1"]
     assert all(path.stat().st_size <= 1 << 20 for path in tmp_path.iterdir())
+
+
+def test_a_clients_broken_body_met_after_its_answer_is_no_error_of_the_worker():
+    error = RequestPayloadError("400, message: Can not decode content-encoding: gzip")
+    failed = record("Unhandled exception", level=logging.ERROR, path="aiohttp/web_protocol.py", error=(type(error), error, None))
+    assert not Quiet().filter(failed)
+    assert Quiet().filter(record("Unhandled exception", level=logging.ERROR, path="aiohttp/web_protocol.py", error=raised()))
