@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from agents.gateway import mosquitto
 from agents.gateway.identity import PUBLISH, Credential, Kind, digest
-from deploy import registry_commands
+from deploy import mosquitto_files, registry_commands
 from deploy.output.listing import Json, show
 from deploy.reach import reached, unknown
 from schemas.catalog import CREDENTIALS
@@ -112,13 +112,18 @@ def list_credentials(
 @app.command("mosquitto")
 def write_mosquitto(
     folder: Annotated[Path, typer.Argument(help="Where to write `passwords` and `acl`.", file_okay=False)],
+    group: Annotated[
+        str,
+        typer.Option(help="Group that may read them; else files that are there keep theirs, new ones are for the group mosquitto."),
+    ] = "",
 ) -> None:
     """Have Mosquitto let in who has a credential, and hold devices to their topics: write its password and ACL files.
 
     A device's user is <tenant>/<device> with a password, that and /<credential> with a token, a certificate's common name. The gateway's is
     the one in HEADRACE_MQTT. Run it again after a change, and have Mosquitto read the files anew: pkill -HUP mosquitto.
 
-    Exit status 0: they are written. 2: HEADRACE_MQTT has no user and password, or Kafka or the registry does not answer.
+    Exit status 0: they are written. 1: they cannot be. 2: HEADRACE_MQTT has no user and password, there is no such group, or Kafka or the
+    registry does not answer.
     """
     url = urlsplit(settings().mqtt)
     if not (url.username and url.password):
@@ -128,14 +133,19 @@ def write_mosquitto(
         if mosquitto.user(each) is None:
             typer.echo(f"left out: {each.tenant}/{each.device}/{each.name}, which Mosquitto cannot have; give it a new one", err=True)
     gateway, password = unquote(url.username), for_mosquitto(unquote(url.password), TOKEN_ROUNDS)
-    folder.mkdir(parents=True, exist_ok=True)
     passwords = f"{gateway}:{password}\n{mosquitto.passwords(there)}"
     for option, name, text in (("password_file", "passwords", passwords), ("acl_file", "acl", mosquitto.rules(there, gateway))):
-        written = folder / f".{name}"
-        written.touch(0o600)
-        written.write_text(text)
-        written.replace(folder / name)
-        typer.echo(f"{option} {(folder / name).resolve()}")
+        file = folder / name
+        try:
+            mosquitto_files.write(file, text, group)
+        except KeyError as error:
+            raise typer.BadParameter(f"this machine has no group {group}", param_hint="--group") from error
+        except OSError as problem:
+            typer.secho(f"{problem.filename or file}: {problem.strerror}; the file that Mosquitto reads is as it was", fg="red", err=True)
+            raise typer.Exit(1) from problem
+        typer.echo(f"{option} {file.resolve()}")
+        if unread := mosquitto_files.unreadable(file):
+            typer.secho(unread, fg="yellow", err=True)
 
 
 def _credential(kind: Kind, tenant: str, device: str, name: str, secret: str, publish: str, mosquitto: str = "") -> Credential:

@@ -1,7 +1,10 @@
 """Connecting to an MQTT broker: MQTT 5, and 3.1.1 where the broker refuses 5."""
 
+import logging
 import socket
+import ssl
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -10,7 +13,11 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from streams.settings import settings
 from streams.worker.addresses import shown
+from streams.worker.loopback import is_loopback
+
+logger = logging.getLogger(__name__)
 
 # Between two attempts to connect; the first is made again after a second.
 MOST_DELAY_SECONDS: Final = 5
@@ -19,13 +26,18 @@ _UNSUPPORTED_VERSION: Final = 0x84
 
 
 def connect(client: Client, url: str, **options: Any) -> None:  # noqa: ANN401
-    """Start connecting to `mqtt[s]://[user:password@]host[:port]` in the client's own thread, and again whenever the link is lost."""
+    """Start connecting to `mqtt[s]://[user:password@]host[:port]` in the client's own thread, and again whenever the link is lost.
+
+    Raises ValueError, in a sentence, for an address that is none, and for files of TLS that cannot be used.
+    """
     address = urlsplit(url)
     if address.scheme not in ("mqtt", "mqtts") or not address.hostname:
         raise ValueError(f"{shown(url)!r} is not mqtt://host:port or mqtts://host:port")
     if address.scheme == "mqtts":
-        client.tls_set()
+        client.tls_set_context(_tls())
     if address.username is not None:
+        if address.scheme == "mqtt" and not is_loopback(address.hostname):
+            _warn_of_plain_text(shown(url))
         client.username_pw_set(unquote(address.username), unquote(address.password or ""))
     client.on_socket_open = _send_at_once
     if client.protocol == MQTTv5:
@@ -34,6 +46,27 @@ def connect(client: Client, url: str, **options: Any) -> None:  # noqa: ANN401
         options.setdefault("clean_start", True)
     client.connect_async(address.hostname, address.port or (8883 if address.scheme == "mqtts" else 1883), keepalive=30, **options)
     client.loop_start()
+
+
+def _tls() -> ssl.SSLContext:
+    """A context by the settings' authorities, or the machine's, and with the settings' certificate, if there is one."""
+    ours = settings()
+    try:
+        context = ssl.create_default_context(cafile=ours.mqtt_ca or None)
+        if ours.mqtt_certificate:
+            # a key that asks for a password is refused: nobody is there to type it
+            context.load_cert_chain(ours.mqtt_certificate, ours.mqtt_key or None, password="")
+    except OSError as error:  # of which SSLError is one
+        raise ValueError(
+            f"TLS to the MQTT broker: {error}. HEADRACE_MQTT_CA, _CERTIFICATE and _KEY name PEM files, the key without a password."
+        ) from error
+    return context
+
+
+@cache
+def _warn_of_plain_text(place: str) -> None:
+    """Once for each broker, however often it is connected to."""
+    logger.warning("mqtt_password_in_plain_text broker=%s: anybody on the way can read it; mqtts:// has TLS", place)
 
 
 def _send_at_once(_client: Client, _data: object, sock: Any) -> None:  # noqa: ANN401  # a socket or what TLS makes of it

@@ -25,13 +25,18 @@ class Settings(BaseSettings):
     kafka: forms.Servers = Field(default="127.0.0.1:19092", description="Kafka bootstrap servers, comma-separated host:port.")
     kafka_user: str = Field(default="", description="Who this process is to Kafka (SASL, SCRAM-SHA-512); empty: nobody in particular.")
     kafka_password: SecretStr = Field(default=SecretStr(""), description="That user's password.")
-    kafka_ca: forms.Authorities = Field(default="", description="PEM file of the authorities of Kafka's certificate; empty: plain text.")
+    kafka_ca: forms.Pem = Field(default="", description="PEM file of the authorities of Kafka's certificate; empty: plain text.")
     registry: forms.Web = Field(
         repr=False, default="http://127.0.0.1:18081/apis/ccompat/v7", description="Schema registry, Confluent REST API."
     )
     centre: forms.MaybeServers = Field(default="", description="Kafka bootstrap servers of the centre a plant's uplink writes to.")
     centre_registry: forms.MaybeWeb = Field(repr=False, default="", description="Schema registry of that centre, Confluent REST API.")
     mqtt: forms.Mqtt = Field(repr=False, default="mqtt://127.0.0.1:11883", description="MQTT broker of gateway and simulator.")
+    mqtt_ca: forms.Pem = Field(
+        default="", description="PEM file of the authorities of the MQTT broker's certificate; empty: the machine's."
+    )
+    mqtt_certificate: forms.Pem = Field(default="", description="PEM file of a certificate of our own for the MQTT broker; empty: none.")
+    mqtt_key: forms.Pem = Field(default="", description="PEM file of that certificate's key; empty: the certificate's holds it, too.")
     clickhouse: forms.ClickHouse = Field(
         repr=False, default="", description="ClickHouse DSN, e.g. clickhouse://user:pass@host:8123/headrace; empty: the embedded engine."
     )

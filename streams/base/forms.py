@@ -64,5 +64,5 @@ Tenant = Annotated[str, _form(TENANT.pattern, "a name of small letters, digits a
 Tenants = Annotated[str, _form(f"({TENANT.pattern}(,{TENANT.pattern})*)?", "names of small letters, digits and hyphens")]
 Policies = Annotated[str, _form(rf"({_POLICY}(,|$))*", "accept, quarantine or reject, or e.g. accept,acme=reject,")]
 Patience = Annotated[str, _form(rf"({_SECONDS}(,|$))*", "a number of seconds, or e.g. 900,manhole_cover=86400,")]
-Authorities = Annotated[str, AfterValidator(_pem)]
+Pem = Annotated[str, AfterValidator(_pem)]
 Tokens = Annotated[SecretStr, AfterValidator(_pairs)]

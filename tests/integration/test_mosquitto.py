@@ -1,12 +1,18 @@
 """Mosquitto lets in who has a credential, and holds devices to their topics: by the files made of the credentials."""
 
+import getpass
+import os
+import pwd
 import signal
 import ssl
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote
 from uuid import uuid4
 
 import orjson
+import psutil
 import pytest
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
@@ -15,6 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from bench.mosquitto import Mosquitto
 from deploy.embedded.preflight import free_ports
+from deploy.mosquitto_files import MOSQUITTO
 from schemas.catalog import LIGHTS
 from tests.conformance.authority import Authority
 from tests.integration.line import PATIENCE, Topics, Worker, headrace, http, wait
@@ -46,6 +53,25 @@ class Guarded(Mosquitto):
         configuration = self.folder / "mosquitto.conf"
         configuration.write_text(configuration.read_text().replace("allow_anonymous true", "allow_anonymous false") + self.lines)
         return line
+
+
+class AsDebian(Guarded):
+    """Started by root, and its own user's from then on."""
+
+    def command(self):
+        line = super().command()
+        configuration = self.folder / "mosquitto.conf"
+        plain = configuration.read_text().partition(f"listener {self.tls}")[0].replace(f"user {getpass.getuser()}", f"user {MOSQUITTO}")
+        configuration.write_text(plain.replace("persistence true", "persistence false"))
+        return line
+
+
+def _has_user():
+    try:
+        pwd.getpwnam(MOSQUITTO)
+    except KeyError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +219,40 @@ def test_who_has_none_another_password_or_a_revoked_one_does_not_come_in(setting
     done(settings, "device", "revoke", device)
     heard(settings, guarded, files)
     wait(lambda: answer(user, PASSWORD) == "Not authorized", guarded.tail)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not _has_user(), reason="Debian's Mosquitto drops root's rights for its user's")
+def test_debians_mosquitto_which_is_not_root_reads_the_files_that_root_wrote(settings, authority, device, tmp_path_factory):
+    done(settings, "device", "passwd", device, "--password", PASSWORD)
+    (port,) = free_ports(1)
+    mqtt = f"mqtt://gateway:{quote(PASSWORD, safe='')}@127.0.0.1:{port}"
+    with TemporaryDirectory(dir="/tmp") as folder:  # of whose parents all let it through
+        files = Path(folder)
+        files.chmod(0o755)
+        own = settings.model_copy(update={"mqtt": mqtt, "data": tmp_path_factory.mktemp("data")})
+        done(own, "device", "mosquitto", files)
+        service = AsDebian(own, files, authority)
+        service.start()
+        service.wait()
+        try:
+            assert psutil.Process(service.process.pid).username() == MOSQUITTO
+            user = f"default/{device}"
+            with connected(port, user, PASSWORD) as (client, reason):
+                assert reason == "Success"
+                assert not published(client, f"lights/{device}/status", on=True).is_failure
+                assert published(client, f"lights/{device}-other/status", on=True) == NOT_AUTHORIZED
+            # written anew, and read anew
+            done(own, "device", "revoke", device)
+            heard(own, service, files)
+
+            def answers(*who):
+                with connected(port, *who) as (_, reason):
+                    return reason
+
+            wait(lambda: answers(user, PASSWORD) == "Not authorized", service.tail)
+            assert answers("gateway", PASSWORD) == "Success"
+        finally:
+            service.stop()
 
 
 def test_without_a_user_for_the_gateway_no_files_are_written(stack, tmp_path):

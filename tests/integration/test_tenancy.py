@@ -24,6 +24,7 @@ from tests.integration.line import PATIENCE, Topics, Worker, actual, assert_equa
 
 SECONDS = 60
 FAULTS = "duplicates=0.02,disorder=0.05,late=0.005,garbage=0.01"
+OPERATOR = "what-an-operator-asks-with"
 TOKENS = {"a": "what-a-asks-with", "b": "what-b-asks-with"}
 ADMIN = {"kafka_user": "admin", "kafka_password": SecretStr("an-admin-s")}
 
@@ -66,7 +67,7 @@ def gateway(secured, a, b, tmp_path_factory):
     (port,) = free_ports(1)
     said = done(secured, "tenant", "gateway")
     tokens = SecretStr(",".join(f"{tenant}={token}" for tenant, token in TOKENS.items()))
-    own = {"tenants": "a,b", "gateway_http": f"127.0.0.1:{port}", "tenant_tokens": tokens}
+    own = {"tenants": "a,b", "gateway_http": f"127.0.0.1:{port}", "tenant_tokens": tokens, "web_token": SecretStr(OPERATOR)}
     return as_user(secured, said, tmp_path_factory.mktemp("g"), **own)
 
 
@@ -224,16 +225,18 @@ def test_one_gateway_registers_devices_of_its_tenants_and_tells_them_commands(ga
     with Worker(gateway, tmp_path, instance="tenancy", module="streams.gateway") as running:
         running.wait_for("http_listening")
         api = f"http://127.0.0.1:{running.port}/api"
+        operator = httpx.Client(headers={"Authorization": f"Bearer {OPERATOR}"})
+        assert http.get(f"{api}/devices", timeout=PATIENCE).status_code == 401
         device = {"tenant_id": "a", "device_id": "lamp-2", "device_type": "street_light"}
 
         def registered():
-            return http.post(f"{api}/devices", json=device, timeout=PATIENCE)
+            return operator.post(f"{api}/devices", json=device, timeout=PATIENCE)
 
         wait(lambda: registered().is_success, running.tail, worker=running)
-        asked = http.post(f"{api}/commands", json={"command": "on", "device": "lamp-2", "tenant": "a"}, timeout=PATIENCE).json()
+        asked = operator.post(f"{api}/commands", json={"command": "on", "device": "lamp-2", "tenant": "a"}, timeout=PATIENCE).json()
 
         def counts():
-            return http.get(f"{api}/commands", params={"request_id": asked["request_id"]}, timeout=PATIENCE).json()["counts"]
+            return operator.get(f"{api}/commands", params={"request_id": asked["request_id"]}, timeout=PATIENCE).json()["counts"]
 
         wait(lambda: counts() == {"QUEUED": 1}, running.tail, worker=running)
         sees_its_own_devices_alone(api, asked["request_id"])
