@@ -10,6 +10,8 @@ import typer
 from agents.desk import State
 from agents.rules import Severity
 from deploy.output.listing import Json, fail, plain, show, show_json
+from deploy.output.times import when
+from deploy.reach import unknown
 from streams.operators import operator
 from streams.settings import settings
 
@@ -60,7 +62,7 @@ def list_alerts(
     rows = [
         (
             *(alert[name] for name in ("short_id", "severity", "state", "device_id", "rule")),
-            _time(alert["raised_at"]),
+            when(alert["raised_at"]),
             alert["cleared_by"] or alert["silenced_by"] or alert["acknowledged_by"] or "",
             alert["message"],
         )
@@ -82,7 +84,7 @@ def list_devices(
     wanted = {"rule": rule, "severity": severity, "limit": limit}
     answer = _ask("GET", "/api/alerts/devices", params={name: value for name, value in wanted.items() if value is not None})
     rows = [
-        (each["device_id"], each["severity"], each["alerts"], _time(each["raised_at"]), ", ".join(each["rules"]), each["message"])
+        (each["device_id"], each["severity"], each["alerts"], when(each["raised_at"]), ", ".join(each["rules"]), each["message"])
         for each in answer["devices"]
     ]
     show(("device", "worst", "open", "since", "rules", "latest"), rows, answer["devices"], as_json=as_json)
@@ -102,7 +104,7 @@ def show_alert(alert_id: AlertId, as_json: Json = False) -> None:
     typer.echo(plain(f"{alert['severity']}, {alert['state']}, rule {alert['rule']} of {alert['device_id']}"))
     told = [(change["arrival"], change["status"], change["severity"], change["message"]) for change in answer["changes"]]
     done = [(act["arrival"], act["action"], act["severity"] or "", f"{act['by']}: {act['note']}".rstrip(": ")) for act in answer["actions"]]
-    show(("when", "what", "severity", ""), [(_time(at), *what) for at, *what in sorted(told + done)], answer, as_json=False)
+    show(("when", "what", "severity", ""), [(when(at), *what) for at, *what in sorted(told + done)], answer, as_json=False)
 
 
 @app.command()
@@ -158,7 +160,7 @@ def silence(
 def silences(as_json: Json = False) -> None:
     """Show the silences in force."""
     found = _ask("GET", "/api/silences")["silences"]
-    rows = [(each["device_id"], each["rule"] or "all", _time(each["until"]), each["by"], each["note"]) for each in found]
+    rows = [(each["device_id"], each["rule"] or "all", when(each["until"]), each["by"], each["note"]) for each in found]
     show(("device", "rule", "until", "by", "note"), rows, found, as_json=as_json)
 
 
@@ -171,7 +173,13 @@ def _act(what: str, alert_id: str | None, which: dict[str, str | None], **said: 
         typer.echo(plain(f"{alert['device_id']} {alert['rule']}: {alert['severity']}, {alert['state']}"))
     else:
         count = _ask("POST", f"/api/alerts/{what}", json={**said, **chosen})["count"]
-        typer.echo(f"{what}: {count} alerts" if count else f"{what}: no alert is as you said, nothing is done")
+        if not count:
+            raise unknown(f"{what}: no alert that this is for is as you said ({_said(chosen)}); headrace alerts list shows what there is")
+        typer.echo(f"{what}: {count} alerts")
+
+
+def _said(chosen: dict[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in chosen.items())
 
 
 def _path(alert_id: str) -> str:
@@ -208,7 +216,3 @@ def _document(answer: httpx.Response) -> dict[str, Any]:
     if answer.status_code == httpx.codes.NOT_FOUND:
         return {"error": f"nothing of that name at {answer.url}: headrace alerts list shows what is there"}
     return {"error": f"{settings().desk} is no desk worker: it answers {answer.status_code} to {answer.url}; set HEADRACE_DESK"}
-
-
-def _time(ms: int) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, UTC):%m-%d %H:%M:%S}"

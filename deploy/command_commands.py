@@ -1,6 +1,5 @@
 """`headrace command`: devices of the city are told to do something, and what has become of it."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import httpx
@@ -8,6 +7,7 @@ import orjson
 import typer
 
 from deploy.output.listing import Json, fail, plain, said, show, show_json
+from deploy.output.times import when
 from streams.operators import operator
 from streams.settings import settings
 
@@ -46,6 +46,10 @@ def send(
         given = orjson.loads(parameters)
     except orjson.JSONDecodeError as error:
         raise typer.BadParameter(f"not JSON: {error}", param_hint="--parameters") from error
+    if not isinstance(given, dict):
+        raise typer.BadParameter('not a JSON object, such as {"brightness": 80}', param_hint="--parameters")
+    if not (device or group or data_type or district):
+        raise typer.BadParameter("say whom: --device, --group, --data-type or --district")
     body: dict[str, Any] = {"command": word, "parameters": given, "expires_seconds": expires, "tenant": tenant, "by": operator()}
     if group or data_type or district:
         chosen = {"name": group, "data_type": data_type, "district": district, "pattern": pattern}
@@ -68,8 +72,8 @@ def show_request(
         return
     counts = ", ".join(f"{count} {status}" for status, count in sorted(answer["counts"].items()))
     parameters = f" ({said(answer['parameters'])})" if answer["parameters"] else ""
-    typer.echo(plain(f"{answer['command']}{parameters}, until {_time(answer['expires_at'])}: {counts}"))
-    rows = [(each["device_id"], each["status"], _time(each["at"]) if each["at"] else "", each["detail"]) for each in answer["commands"]]
+    typer.echo(plain(f"{answer['command']}{parameters}, until {when(answer['expires_at'])}: {counts}"))
+    rows = [(each["device_id"], each["status"], when(each["at"]), each["detail"]) for each in answer["commands"]]
     show(("device", "status", "at", "detail"), rows, answer, as_json=False)
     if answer["next"] is not None:
         typer.echo("and more: see --limit", err=True)
@@ -90,7 +94,3 @@ def _ask(method: str, **request: Any) -> dict[str, Any]:  # noqa: ANN401
     refused: dict[str, Any] = answer.json() if "json" in answer.headers.get("Content-Type", "") else {"error": answer.text}
     typer.echo(refused["error"], err=True)
     raise typer.Exit(2 if answer.is_server_error else 1)
-
-
-def _time(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone().strftime("%m-%d %H:%M:%S")

@@ -4,13 +4,14 @@ import asyncio
 from pathlib import Path
 from typing import Annotated
 
+import polars as pl
 import typer
 from pydantic import ValidationError
 
 from agents.gateway.groups import Group
 from deploy.operator_files import text_of
 from deploy.output.listing import Json, show
-from deploy.reach import reached
+from deploy.reach import reached, unknown
 from schemas.catalog import DEVICE_GROUPS
 from streams import operators
 from streams.settings import settings
@@ -38,7 +39,7 @@ def set_group(
 ) -> None:
     """Say which devices a group has, in the place of those it had.
 
-    Exit status 0: Kafka has it. 2: it cannot be, or Kafka or the registry does not answer.
+    Exit status 0: Kafka has it. 1: without devices: there is no such group. 2: it cannot be, or Kafka or the registry does not answer.
     """
     ids = " ".join(dict.fromkeys([*(devices or ()), *(text_of(file).split() if file else ())]))
     whose = tenant or settings().tenant
@@ -48,6 +49,8 @@ def set_group(
         first = wrong.errors(include_input=False)[0]
         raise typer.BadParameter(f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from wrong
     with reached():
+        if not ids and operators.latest(DEVICE_GROUPS).filter(pl.col("devices") != "", tenant=whose, name=name).is_empty():
+            raise unknown(f"{whose} has no group {name} to end: say its devices, or --file")
         asyncio.run(operators.apply(settings(), DEVICE_GROUPS, whose, [group]))
     typer.echo(f"{whose}/{name}: {len(ids.split())} devices")
 

@@ -64,8 +64,9 @@ def show_target(
 
     headrace map test parking/p-7/occupancy '{"occupied": true, "sequence": 1}'
     """
+    more = _parse(file) if file else []
     with reached():
-        routes = Routes([*_rows().values(), *(_parse(file) if file else [])])
+        routes = Routes([*_rows().values(), *more])
     place = Place("gateway-0", f"{now_ms():x}", settings().tenant, frozenset(filter(None, [tenant, *settings().tenants.split(",")])))
     place.adopt(routes)
     message = Post(topic, payload.encode(), content_type=content_type)
@@ -109,11 +110,16 @@ def apply(file: File) -> None:
 
 @app.command()
 def retire(pattern: Annotated[str, typer.Argument(help="The row's, e.g. bins/+/level.")]) -> None:
-    """Have a row match nothing more, one of the code included. Apply it again to have it back."""
+    """Have a row match nothing more, one of the code included. Apply it again to have it back.
+
+    Exit status 0: Kafka has it. 1: it is retired already, or unknown. 2: Kafka or the registry does not answer.
+    """
     with reached():
         rows = _rows()
         if pattern not in rows:
             raise unknown(f"no row {pattern}; there are {', '.join(rows)}")
+        if rows[pattern].retired:
+            raise unknown(f"{pattern} is retired already")
         asyncio.run(operators.apply(settings(), MAPPINGS, GATEWAY, [rows[pattern].model_copy(update={"retired": True})]))
     typer.echo(f"retired {pattern}")
 

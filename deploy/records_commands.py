@@ -38,16 +38,19 @@ Topic = Annotated[str, typer.Argument(callback=_contract, help="A topic of the c
 def send(topic: Topic) -> None:
     """Put records into a topic: JSON from standard input, an object a line. Fields that have a default may be left out.
 
-    Exit status 0: Kafka has them. 1: a line does not fit the topic's schema, and none is sent. 2: Kafka or the registry does not answer.
+    Exit status 0: Kafka has them. 1: a line does not fit the topic's schema, or there is none: nothing is sent. 2: Kafka or the registry
+    does not answer.
 
     E.g.: echo '{"device_id": "press-1", "sensor_type": "temperature", "value": 151.2, "timestamp": 1780000000000}' |
     headrace send factory.readings
     """
     contract = CONTRACTS[topic]
+    records = [record(contract, number, line) for number, line in enumerate(sys.stdin.buffer, 1) if line.strip()]
+    if not records:
+        raise unknown("nothing on standard input: no record is sent")
     with reached():
         registry = Registry(settings().registry, settings().data / "schemas")
         frame = registry.register(contract).to_bytes(FRAME_BYTES)
-        records = [record(contract, number, line) for number, line in enumerate(sys.stdin.buffer, 1) if line.strip()]
         values = [frame + body for _, body in records]
         asyncio.run(deliver(settings().kafka, named(topic), [key for key, _ in records], values, TIMEOUT_SECONDS))
     typer.echo(f"{len(records)} sent to {topic}")

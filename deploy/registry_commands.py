@@ -1,7 +1,6 @@
 """`headrace device add|list|show|retire`: which devices there are, what is registered of them, and how they are."""
 
 import asyncio
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -19,6 +18,7 @@ from agents.gateway.registration import Registration, from_csv, problem
 from agents.gateway.terms import Terms
 from deploy.operator_files import text_of
 from deploy.output.listing import Json, show, show_facts
+from deploy.output.times import when
 from deploy.reach import reached, unknown
 from schemas.catalog import DEVICES, PRESENCE
 from streams import operators
@@ -72,7 +72,7 @@ def retire(device: Device, tenant: Tenant = "") -> None:
 
     Exit status 0: Kafka has it. 1: it is retired already, or unknown. 2: Kafka or the registry does not answer.
     """
-    found = _there(_fleet(), tenant or settings().tenant, device)
+    found = _there(tenant or settings().tenant, device)[1]
     if registration(found).retired:
         typer.secho(f"{found.tenant}/{device} is retired already", fg="red", err=True)
         raise typer.Exit(1)
@@ -86,10 +86,9 @@ def show_device(device: Device, tenant: Tenant = "", as_json: Json = False) -> N
 
     Exit status 1: there is none of that name. 2: Kafka or the registry does not answer.
     """
-    fleet = _fleet()
-    found = _there(fleet, tenant or settings().tenant, device)
+    fleet, found = _there(tenant or settings().tenant, device)
     told = row(fleet, found, now_ms())
-    times = {name: _time(told[name]) for name in ("last_seen", "registered_at")}
+    times = {name: when(told[name]) for name in ("last_seen", "registered_at")}
     show_facts(told if as_json else told | times, as_json=as_json)
 
 
@@ -111,19 +110,21 @@ def list_devices(
     for each in there[:limit]:
         by = "retired" if each["retired"] else "yes" if each["registered"] else "by itself"
         names = [each[name] for name in ("tenant_id", "device_id", "device_type", "district", "status")]
-        rows.append((*names, _time(each["last_seen"]), by))
+        rows.append((*names, when(each["last_seen"]), by))
     show(("tenant", "device", "type", "district", "status", "last seen", "registered"), rows, there[:limit], as_json=as_json)
     if (more := len(there) - limit) > 0:
         typer.echo(f"and {more} more: see --limit", err=True)
 
 
-def _there(fleet: Fleet, tenant: str, device: str) -> Presence:
+def _there(tenant: str, device: str) -> tuple[Fleet, Presence]:
+    """All devices, and one of them."""
     if wrong := fault(device):
         raise unknown(wrong)
+    fleet = _fleet()
     found = fleet.devices.get((tenant, device))
     if found is None:
         raise unknown(f"{tenant} has no device {device}")
-    return found
+    return fleet, found
 
 
 def _one(fields: dict[str, Any]) -> Registration:
@@ -137,9 +138,10 @@ def _of_file(file: Path, unless_said: dict[str, str]) -> list[Registration]:
     devices, misfits = from_csv(text_of(file), unless_said)
     for line, what in misfits:
         typer.secho(f"{file}:{line}: {what}", fg="red", err=True)
-    if misfits or not devices:
-        typer.secho(f"{len(misfits)} lines cannot be: nothing is registered", fg="red", err=True)
-        raise typer.Exit(1)
+    if misfits:
+        raise unknown(f"{len(misfits)} lines cannot be: nothing is registered")
+    if not devices:
+        raise unknown(f"{file} has no devices: nothing is registered")
     return devices
 
 
@@ -164,7 +166,3 @@ def _fleet() -> Fleet:
         typer.secho(unfit, fg="yellow", err=True)
     fleet.hear(reports.iter_rows(named=True))
     return fleet
-
-
-def _time(ms: int | None) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(sep=" ", timespec="seconds") if ms else ""

@@ -53,6 +53,15 @@ A rule that has the name of one in the code stands in its place. Conditions look
 COALESCE, ABS, ROUND, LEFT, SPLIT_PART, EXTRACT and the like, in at most 1,000 characters. Nothing in them looks at other rows or makes
 text longer. A message knows {device}, {subject}, {value}, {threshold} and {unit}, which has a blank before it.""",
 )
+
+
+def _domain(name: str) -> str:
+    if name not in DOMAINS:
+        raise unknown(f"no domain {name}; there are {', '.join(DOMAINS)}")
+    return name
+
+
+DomainName = Annotated[str, typer.Argument(callback=_domain, help="E.g. factory.")]
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A file of rules.")]
 
 
@@ -106,13 +115,16 @@ def apply(file: File) -> None:
 
 
 @app.command()
-def retire(domain: Annotated[str, typer.Argument(help="E.g. factory.")], name: Annotated[str, typer.Argument(help="The rule's.")]) -> None:
-    """Have a rule raise nothing more and close what it has open, one of the code included. Apply it again to have it back."""
-    if domain not in DOMAINS:
-        raise unknown(f"no domain {domain}; there are {', '.join(DOMAINS)}")
+def retire(domain: DomainName, name: Annotated[str, typer.Argument(help="The rule's.")]) -> None:
+    """Have a rule raise nothing more and close what it has open, one of the code included. Apply it again to have it back.
+
+    Exit status 0: Kafka has it. 1: it is retired already, or unknown. 2: Kafka or the registry does not answer.
+    """
     with reached():
         applied = {record["name"]: record for record in operators.latest(RULES).filter(domain=domain).iter_rows(named=True)}
         of_code = {rule.name: (rule, over) for over, rules in _of_code(DOMAINS[domain]).items() for rule in rules}
+        if name in applied and applied[name]["retired"]:
+            raise unknown(f"{domain}/{name} is retired already")
         if name in applied:
             row = _retired(applied[name])
         elif name in of_code:
@@ -143,7 +155,7 @@ def list_rules(as_json: Json = False) -> None:
 
 
 @app.command()
-def columns(domain: Annotated[str, typer.Argument(help="E.g. factory.")] = "factory") -> None:
+def columns(domain: DomainName = "factory") -> None:
     """Show what conditions may look at."""
     for over in ("readings", "trends"):
         typer.echo(f"{over}: " + ", ".join(f"{name} ({dtype})" for name, dtype in stage(DOMAINS[domain], over).items()))

@@ -59,11 +59,15 @@ def retire(
 ) -> None:
     """Have a sensor type known no longer, one of the code included. Apply it again to have it back.
 
-    Exit status 0: Kafka has it. 1: there is none of that name. 2: Kafka or the registry does not answer.
+    Exit status 0: Kafka has it. 1: it is retired already, or unknown. 2: Kafka or the registry does not answer.
     """
+    if domain not in DOMAINS:
+        raise unknown(f"no domain {domain}; there are {', '.join(DOMAINS)}")
     known = {row["name"]: row for row in _known().get(domain, ())}
     if name not in known:
         raise unknown(f"no sensor type {name} in {domain}; there are {', '.join(known) or 'none'}")
+    if known[name]["retired"]:
+        raise unknown(f"{domain}/{name} is retired already")
     said = {field: known[name][field] for field in Row.model_fields}
     _write(domain, [Row.model_validate(said | {"retired": True})])
     typer.echo(f"retired {domain}/{name}")

@@ -8,7 +8,7 @@ from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, To
 from confluent_kafka.admin import AdminClient
 
 from schemas.catalog import Contract, in_kafka
-from streams.access import Asked, quiet
+from streams.access import quiet
 from streams.producer import deliver
 from streams.reader import TopicReader
 from streams.settings import Settings
@@ -26,7 +26,6 @@ def forget_state(ours: Settings, source: Contract) -> dict[str, int]:
 
     The changelogs first: interrupted in between, a worker finds no state where offsets are committed, and says so.
     """
-    Asked(ours.kafka, ours).cluster(TIMEOUT_SECONDS)
     admin = AdminClient(quiet(ours.kafka, ours))
     # a changelog's name is <app>-<table>-changelog, the app's name that of its group
     groups = {in_kafka(ours.tenant, changelog.partition("-")[0]) for changelog in source.changelogs}

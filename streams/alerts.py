@@ -175,6 +175,9 @@ class Page:
         return await self._silence(asked, {"alert_id": None, "device_id": asked.device, "rule": asked.rule}, asked.minutes)
 
     async def _silence(self, asked: Told, of: dict[str, Any], minutes: float) -> dict[str, Any]:
+        if not minutes and self._silences(of).is_empty():
+            which = f"rule {of['rule']} of {of['device_id']}" if of["rule"] else of["device_id"]
+            raise Conflict(f"{which} is not silenced")
         until = now_ms() + int(minutes * 60_000) if minutes else None
         return await self._act(asked, of, Action.SILENCE if minutes else Action.UNSILENCE, until=until)
 
@@ -182,6 +185,11 @@ class Page:
         row = _row(asked, of, action, **more)
         await self._write([row])
         return {"action": row, "alert": self._found(of["alert_id"]) if of["alert_id"] else None}
+
+    def _silences(self, of: dict[str, Any]) -> pl.DataFrame:
+        """Those in force of just this device and rule."""
+        found = self.desk.silences(now_ms()).filter(device_id=of["device_id"])
+        return found.filter(pl.col("rule").eq_missing(pl.lit(of["rule"], pl.String)))
 
     async def _write(self, rows: list[dict[str, Any]]) -> None:
         try:

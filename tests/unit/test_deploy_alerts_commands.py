@@ -66,3 +66,19 @@ def test_all_alerts_of_a_kind_are_acknowledged_at_once(desk):
     assert found.output == "acknowledge: 1220 alerts\n"
     assert run("clear").exit_code == 2
     assert run("clear", "a", "--rule", "missing").exit_code == 2
+
+
+@pytest.mark.parametrize("what", ["acknowledge", "clear"])
+def test_a_kind_that_no_alert_is_of_is_an_error_and_told(desk, what):
+    desk.answers = httpx.Response(200, json={"count": 0})
+    found = run(what, "--rule", "nosuch", "--device", "press")
+    assert (found.exit_code, found.stdout) == (1, "")
+    assert "no alert that this is for is as you said (device press, rule nosuch)" in found.stderr
+
+
+def test_a_time_is_told_with_its_date_and_zone(desk):
+    alert = dict.fromkeys(("short_id", "state", "device_id", "rule", "cleared_by", "silenced_by", "acknowledged_by"), "a")
+    desk.answers = httpx.Response(
+        200, json={"alerts": [{**alert, "severity": "INFO", "raised_at": 1_796_011_381_000, "message": "m"}], "count": 1}
+    )
+    assert " 2026-11-30T04:03:01Z " in run("list").stdout

@@ -17,10 +17,16 @@ def test_a_command_is_shown_with_its_parameters_if_it_has_any(monkeypatch, param
     assert told.endswith(": 2 QUEUED")
 
 
-def test_its_times_are_written_as_those_of_alerts(monkeypatch):
-    monkeypatch.setenv("TZ", "UTC")
-    assert command_commands._time(1_796_011_381_000)[:2] == "11"
-    assert command_commands._time(1_796_011_381_000)[2] == "-"
+def test_its_times_are_written_with_their_date_and_zone(monkeypatch):
+    monkeypatch.setattr(command_commands, "_ask", lambda *_, **__: ANSWER | {"parameters": {}})
+    told = CliRunner().invoke(command_commands.app, ["show", "ed4f"]).output.splitlines()[0]
+    assert "until 2026-11-30T04:03:01Z: " in told
+
+
+@pytest.mark.parametrize("words", [["--device", "d", "--parameters", "[]"], ["--device", "d", "--parameters", "{"], []])
+def test_what_cannot_be_a_command_is_told_before_a_gateway_is_asked(monkeypatch, words):
+    monkeypatch.setattr(command_commands, "_ask", lambda *_, **__: pytest.fail("asked"))
+    assert CliRunner().invoke(command_commands.app, ["send", "on", *words]).exit_code == 2
 
 
 def test_what_is_wrong_with_a_request_is_said_once(monkeypatch):

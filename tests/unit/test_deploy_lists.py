@@ -8,8 +8,11 @@ from typer.testing import CliRunner
 
 from agents.domains import DOMAINS
 from agents.factory.domain import FACTORY
+from agents.gateway.mapping import DEFAULT
 from agents.gateway.registration import Registration
+from deploy import state_commands
 from deploy.cli import app
+from deploy.state import StillRunning
 from schemas.catalog import DEVICES
 from streams import operators
 from streams.operators import device_record
@@ -53,3 +56,80 @@ def test_a_payload_that_is_kept_raw_is_told_with_the_place_where_it_is_broken(la
     assert "not decoded: " in result.stderr
     assert "line 1 column" in result.stderr
     assert '"data_type": "raw"' in result.stdout
+
+
+@pytest.fixture
+def kept(latest, monkeypatch):
+    """Applied records are what is there from then on."""
+
+    async def apply(_, contract, domain, rows, **__):
+        latest.setdefault(contract.topic, []).extend(written(contract, domain, row) for row in rows)
+
+    monkeypatch.setattr(operators, "apply", apply)
+    monkeypatch.setattr(operators, "records", operators.latest)
+    return latest
+
+
+def written(contract, domain, row):
+    """The columns a row says, and any value of their type for the others."""
+    known = (
+        pl.DataFrame(schema=contract.codec.columns).clear(1).fill_null(0).with_columns(pl.col(pl.String).fill_null("")).row(0, named=True)
+    )
+    return known | {name: value for name, value in row.model_dump(mode="json").items() if name in known} | {"domain": domain}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("rules", "retire", "factory", "above-critical"),
+        ("map", "retire", DEFAULT[0].pattern),
+        ("sensors", "retire", "factory", "temperature"),
+    ],
+)
+def test_what_is_retired_already_is_said_and_not_done_again(kept, words):
+    first = CliRunner().invoke(app, words)
+    assert first.exit_code == 0, first.output
+    again = CliRunner().invoke(app, words)
+    assert (again.exit_code, again.stdout) == (1, "")
+    assert "is retired already" in again.stderr
+
+
+def test_a_group_that_is_not_there_is_not_ended(kept):
+    found = CliRunner().invoke(app, ["groups", "set", "nosuch"])
+    assert (found.exit_code, found.stdout) == (1, "")
+    assert "default has no group nosuch" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "status"),
+    [
+        (["rules", "columns", "nosuch"], None, 1),
+        (["rules", "retire", "nosuch", "x"], None, 1),
+        (["sensors", "retire", "nosuch", "x"], None, 1),
+        (["state", "forget", "nosuch"], None, 1),
+        (["device", "show", "a/b"], None, 1),
+        (["device", "retire", ""], None, 1),
+        (["map", "test", "x", "{}", "--with", "/dev/null"], None, 1),
+        (["send", "factory.readings"], "{", 1),
+        (["send", "factory.readings"], "", 1),
+        (["device", "list", "--no-such"], None, 2),
+        (["device", "list", "--status", "nosuch"], None, 2),
+        (["alerts", "list", "--limit", "0"], None, 2),
+    ],
+)
+def test_what_is_said_wrongly_is_told_before_anything_is_asked(monkeypatch, words, given, status):
+    for asked in ("streams.operators.latest", "schemas.registry.Registry.register", "deploy.reach.Asked", "httpx.request"):
+        monkeypatch.setattr(asked, lambda *_, **__: pytest.fail("asked"))
+    found = CliRunner().invoke(app, words, input=given)
+    assert (found.exit_code, type(found.exception)) == (status, SystemExit), found.output
+    assert found.stderr
+
+
+def test_state_is_not_forgotten_while_workers_run(monkeypatch):
+    def running(*_):
+        raise StillRunning("2 workers of factory are running: stop them first.")
+
+    monkeypatch.setattr(state_commands, "asked", lambda: None)
+    monkeypatch.setattr(state_commands, "forget_state", running)
+    found = CliRunner().invoke(app, ["state", "forget", "factory"])
+    assert (found.exit_code, found.output) == (1, "2 workers of factory are running: stop them first.\n")

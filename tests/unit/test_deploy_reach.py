@@ -16,7 +16,15 @@ from deploy.topics import names
 from streams.access import Refused
 from streams.settings import settings
 
-COMMANDS = (["topics"], ["topics", "--json"], ["tenant", "add", "acme"], ["tenant", "gateway"], ["rules", "list"], ["device", "list"])
+COMMANDS = (
+    ["topics"],
+    ["topics", "--json"],
+    ["tenant", "add", "acme"],
+    ["tenant", "gateway"],
+    ["rules", "list"],
+    ["device", "list"],
+    ["state", "forget", "city"],
+)
 
 
 @pytest.mark.parametrize("words", COMMANDS)

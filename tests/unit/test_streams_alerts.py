@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from agents.desk import Action
-from streams.alerts import Asked, Deed, DeedOfAll, Devices, One, Page
+from streams.alerts import Asked, Deed, DeedOfAll, Devices, One, Page, Silence
 from streams.api import Conflict, Unknown
 from streams.clock import now_ms
 from tests.unit.test_agents_desk import change, desk
@@ -54,3 +54,18 @@ def test_all_alerts_of_a_kind_are_acknowledged_and_cleared_at_once_and_those_alo
 def test_who_says_of_no_kind_acts_on_nothing():
     with pytest.raises(ValidationError, match="say which alerts"):
         DeedOfAll(by="kim")
+
+
+@pytest.mark.parametrize(("rule", "other"), [(None, "missing"), ("missing", None)])
+def test_a_silence_that_is_not_there_is_not_ended(page, rule, other):
+    def silence(minutes, rule):
+        return page.silence(Silence(device="press", rule=rule, minutes=minutes, by="kim"))
+
+    with pytest.raises(Conflict, match="press is not silenced"):
+        asyncio.run(silence(0, rule))
+    asyncio.run(silence(10, rule))
+    with pytest.raises(Conflict, match="press is not silenced"):
+        asyncio.run(silence(0, other))
+    assert asyncio.run(silence(0, rule))["action"]["action"] == Action.UNSILENCE
+    with pytest.raises(Conflict):
+        asyncio.run(silence(0, rule))
