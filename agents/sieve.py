@@ -39,7 +39,7 @@ class Sieve:
 
     def sift(self, readings: pl.DataFrame) -> tuple[pl.DataFrame, list[Reject]]:
         """Those that are fit, and a reject for each other. There are `row`, `key`, `device_id`, `value`, `timestamp`, `arrival` (ms)."""
-        unfit = readings.select(self._is_unfit).to_series()
+        unfit = readings.select_seq(self._is_unfit).to_series()
         if not unfit.any():
             return readings, []
         return readings.filter(~unfit), self._rejects(readings.filter(unfit))

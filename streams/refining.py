@@ -115,7 +115,7 @@ class Refining(Service):
         decoded = await topics[0].decode(together.values)
         envelopes = located(together, decoded.frame)
         starts = [0, *accumulate(map(len, batches))]
-        cuts = [*pairwise(envelopes["row"].search_sorted(np.array(starts)))]
+        cuts = [*pairwise(np.searchsorted(envelopes["row"].to_numpy(), starts).tolist())]
         came_before = [
             known.take(envelopes[first:end], batch.last + 1) for known, batch, (first, end) in zip(repeats, batches, cuts, strict=True)
         ]
