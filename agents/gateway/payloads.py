@@ -55,12 +55,14 @@ def read(message: Message, target: Target, writers: Mapping[int, Codec]) -> Cont
     try:
         if (name := format_of(message.content_type)) == "JSON" and target.layout is None:
             document = _json(payload)
-            if not target.time and type(document) is not str:
+            if not target.time and document is not None and type(document) is not str:
                 return Content(payload, document)
         else:
             document = _document(payload, message.content_type, name, target, writers)
         if target.time:
             document = _timed(document, target.time, target.time_unit)
+        if document is None:
+            raise ValueError("null is no value")
         return Content(json_text.dumps(document), document)
     except DecodeError as error:
         defect = f"not this Protobuf message: {error}"

@@ -149,6 +149,7 @@ def envelope(payload, topic="lights/lamp-7/status", content_type="", **headers):
 @pytest.mark.parametrize(
     ("topic", "payload", "content_type", "said"),
     [
+        ("sensors/s/air", b" null\n", "", "null is no value"),
         ("sensors/s/air", b'{"co2": nan}', "", "invalid literal, expected 'null': line 1 column 9"),
         ("sensors/s/air", b'{"co2":"\xe4"}', "", "not UTF-8: invalid continuation byte at byte 9"),
         ("meters/m/raw", b"1234567", "", "7 bytes, the layout has 11"),

@@ -148,6 +148,7 @@ def test_a_number_without_its_data_type_is_read_only_where_every_type_has_the_sa
     [
         ({"datatype": 99, "int_value": 1}, "data type 99 is none"),
         ({"datatype": DataType.INT32, "string_value": b"1"}, "INT32 in its string_value"),
+        ({"datatype": DataType.INT64, "int_value": 0xFFFFFFF4}, "INT64 of 4294967284 in its int_value, whose sign cannot be told"),
         ({"datatype": DataType.STRING, "string_value": b"\xff"}, "the value is no UTF-8"),
         ({"datatype": DataType.PROPERTY_SET, "int_value": 1}, "PROPERTY_SET in its int_value"),
     ],

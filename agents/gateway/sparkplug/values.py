@@ -110,6 +110,8 @@ def _read(found: Any, field: str, datatype: int, depth: int) -> Any:  # noqa: AN
     if field == "dataset_value":
         return _dataset(found)
     if field in _INT and datatype:
+        if datatype == DataType.INT64 and field == "int_value" and found >= 1 << 31:
+            raise ValueError(f"INT64 of {found} in its int_value, whose sign cannot be told")
         return _integer(found, *_INTEGERS[datatype])
     if field in _BYTES:
         return _ARRAYS.get(datatype, bytes.hex)(found) if datatype not in _FORMATS else _packed(found, _FORMATS[datatype])
