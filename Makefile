@@ -61,6 +61,10 @@ dashboards: $(DEV) ## Write Grafana's dashboards anew from the metrics' catalogu
 outdated: $(DEV) ## Show which pinned archives, images and Python packages have a newer release (exit code 1), 0 if none
 	@$(BIN)/python -m deploy.embedded.outdated
 
+requirements.lock: pyproject.toml ## Resolve what the product runs on anew, with versions and hashes; needs uv
+	uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 --upgrade --quiet \
+		--custom-compile-command "make requirements.lock" --output-file $@
+
 release-schemas: ## Freeze the schemas as those of this version: CI then holds later ones to them
 	@test ! -e schemas/released/$(VERSION) || { echo "$(VERSION) is released: raise the version in pyproject.toml first"; exit 1; }
 	mkdir -p schemas/released/$(VERSION)

@@ -62,7 +62,7 @@ def read(message: Message, target: Target, writers: Mapping[int, Codec]) -> Cont
         if target.time:
             document = _timed(document, target.time, target.time_unit)
         if document is None:
-            raise ValueError("null is no value")
+            return raw(payload, "null is no value")
         return Content(json_text.dumps(document), document)
     except DecodeError as error:
         defect = f"not this Protobuf message: {error}"
