@@ -105,7 +105,9 @@ async def _said_in_json(request: web.Request, handler: Handler) -> web.StreamRes
     except Unsupported as error:
         return _json({"error": str(error)}, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _ACCEPTED)
     except Unreadable as error:
-        return _json({"error": str(error)}, error.status, _ACCEPTED)
+        answer = _json({"error": str(error)}, error.status, _ACCEPTED)
+        answer.force_close()  # where the next request would begin is not known
+        return answer
 
 
 def _json(body: dict[str, Any], status: HTTPStatus, headers: dict[str, str] | None = None) -> web.Response:

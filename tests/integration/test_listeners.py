@@ -134,11 +134,11 @@ def test_a_body_that_is_not_what_its_headers_say_or_that_nobody_here_reads_is_re
     assert client.post(f"/messages/{topic(device)}", content=body, headers=headers).status_code == status
 
 
-@pytest.mark.parametrize("path", ["/messages", "/messages/a/b", "/commands/c-1/answer", "/nowhere"])
+@pytest.mark.parametrize("path", ["/messages", "/messages/a/b", "/commands/c-1", "/nowhere"])
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_a_body_that_cannot_be_unpacked_is_the_clients_fault_wherever_it_goes(running, client, path, encoding):
-    assert 400 <= client.post(path, content=b"x" * 100, headers={"Content-Encoding": encoding}).status_code < 500
-    assert client.get(path).status_code < 500
+    headers = {"Content-Encoding": encoding, "Connection": "close"}
+    assert 400 <= client.post(path, content=b"x" * 100, headers=headers).status_code < 500
     assert "Traceback" not in running.log.read_text()
 
 
