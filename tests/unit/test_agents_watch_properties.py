@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agents.device import directory, view
 from agents.episodes import forget
 from agents.factory.domain import FACTORY
 from agents.rulebook import Row, with_rows
@@ -161,6 +162,11 @@ def state(watch: Watch) -> dict[str, Any]:
     return facts | {"panes": panes, "episodes": watch.episodes}
 
 
+def told(watch: Watch) -> dict[str, Any]:
+    """What is answered of each device, and the list of them."""
+    return {"devices": {device: view(watch, device) for device in DEVICES}, "list": directory(watch).to_dicts()}
+
+
 def undisturbed(log: Log) -> tuple[Watch, Effects]:
     watch, effects = Watch(LINE, "acme"), Effects()
     observe(watch, log, 0, len(log.values), effects)
@@ -189,6 +195,7 @@ def test_nothing_depends_on_how_the_log_is_cut_into_batches_or_on_where_checkpoi
     whole, expected = undisturbed(log)
     assert effects.in_order() == expected.in_order()
     assert state(watch) == state(whole)
+    assert told(watch) == told(whole)
 
 
 def fates(log: Log) -> tuple[Counter[str], dict[tuple[Any, ...], list[dict[str, Any]]], int]:
@@ -304,4 +311,6 @@ def test_workers_killed_at_any_instant_and_zombies_that_go_on_leave_what_one_und
     last.deliver(changelog, ALL)
     whole, expected = undisturbed(log)
     assert effects.in_order() == expected.in_order()
-    assert state(last.watch) == state(Worker(log, changelog, 0).watch) == state(whole)
+    successor = Worker(log, changelog, 0).watch
+    assert state(last.watch) == state(successor) == state(whole)
+    assert told(last.watch) == told(successor) == told(whole)
