@@ -196,10 +196,11 @@ def test_an_id_the_registry_does_not_have_is_none(registry):
     assert asyncio.run(registry.writer(2**31 - 1)) is None
 
 
-def test_an_address_that_is_no_registry_counts_as_a_registry_that_is_down(url, tmp_path):
+@pytest.mark.parametrize("act", [Registry.register, Registry.check, Registry.versions])
+def test_an_address_that_is_no_registry_counts_as_a_registry_that_is_down(url, topic, tmp_path, act):
     elsewhere = Registry(str(httpx.URL(url).copy_with(path="/nothing/here")), tmp_path)
-    with pytest.raises(RegistryDown):
-        asyncio.run(elsewhere.writer(1))
+    with pytest.raises(RegistryDown, match="/nothing/here: status 404"):
+        act(elsewhere, draft(topic, OLD))
 
 
 def test_known_ids_flow_while_the_registry_is_down_and_unknown_ones_wait(url, topic, tmp_path):
