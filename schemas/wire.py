@@ -115,7 +115,7 @@ def _decode_mixed(values: Sequence[bytes | None], reader: Codec, writers: Mappin
             frames.append(frame)
             rejects += refused
         elif schema_id in missing or not 0 < schema_id <= GREATEST_SCHEMA_ID:
-            rejects += [Reject(row, Reason.UNKNOWN_SCHEMA, _unheard_of(schema_id, value)) for row, value in rows.items()]
+            rejects += [Reject(row, Reason.UNKNOWN_SCHEMA, unheard_of(schema_id, value)) for row, value in rows.items()]
         else:
             unknown.add(schema_id)
     return Decoded(pl.concat(frames).sort("row"), sorted(rejects, key=lambda reject: reject.row), frozenset(unknown))
@@ -143,7 +143,7 @@ def _unframed(value: bytes) -> str:
     return f"{found}: no zero byte and schema id in front; let the producer write them there, not into a header"
 
 
-def _unheard_of(schema_id: int, value: bytes) -> str:
+def unheard_of(schema_id: int, value: bytes) -> str:
     """The id the registry does not have; in the first four bytes of one of eight bytes are zeros."""
     if schema_id == 0 and (longer := int.from_bytes(value[1:_LONG_FRAME_BYTES])) and len(value) >= _LONG_FRAME_BYTES:
         return f"schema id 0, or {longer} in eight bytes: let the producer write ids of four bytes (Apicurio: use Confluent's format)"

@@ -16,6 +16,7 @@ from schemas.codec import FRAME_BYTES, GREATEST_SCHEMA_ID, Codec
 from schemas.protobuf_schema import message_type
 from schemas.quoting import brief, quoted
 from schemas.reference import read_record
+from schemas.wire import unheard_of
 
 LONGEST_WORD: Final = 64
 _WORD: Final = re.compile(rb"[A-Za-z][A-Za-z0-9_ -]*")
@@ -115,6 +116,8 @@ def _avro(payload: bytes, writers: Mapping[int, Codec]) -> object:
     if schema_id is None:
         raise ValueError(f"Avro without Confluent's frame: {len(payload)} bytes, starting {payload[:FRAME_BYTES].hex() or 'empty'}")
     writer = writers.get(schema_id)
+    if not schema_id:
+        raise ValueError(unheard_of(schema_id, payload))
     if writer is None:
         raise ValueError(f"the registry has no schema {schema_id}")
     if writer.defect is not None:

@@ -156,6 +156,13 @@ def envelope(payload, topic="lights/lamp-7/status", content_type="", **headers):
         ("lamps/l/state", b"\xff", "application/protobuf", "not this Protobuf message"),
         ("lights/l/status", b"\xff", "application/protobuf", "names no record"),
         ("lights/l/status", b"\x00\x00", "application/avro", "Avro without Confluent's frame: 2 bytes, starting 0000"),
+        (
+            "lights/l/status",
+            b"\0" + (7).to_bytes(8) + b"body",
+            "application/avro",
+            "schema id 0, or 7 in eight bytes: let the producer write",
+        ),
+        ("lights/l/status", b"\0" * 5, "application/avro", "schema id 0"),
         ("lights/l/status", b"\x00\x00\x00\x00\x09x", "application/avro", "the registry has no schema 9"),
         ("lights/l/status", b"\x00\x00\x00\x00\x02\x07", "application/avro", "no such branch of a union"),
         ("lights/l/status", b"{}", "image/png", "content type 'image/png' is none that is read"),
