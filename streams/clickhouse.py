@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +15,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from schemas.catalog import STORED
 from schemas.folders import private
 from streams.clickhouse_errors import CannotOpen, ClickHouseAway, RowsRefused, TooMuch
+from streams.worker.migration_lock import MARKED, migrating
 
 logger = logging.getLogger(__name__)
 # What it logs, with a traceback, it raises too.
@@ -131,15 +132,22 @@ class ClickHouse:
     def _migrate(self, client: Any) -> None:  # noqa: ANN401
         """Apply `deploy/clickhouse/*.sql`, one statement each, in the order of their numbers, those that are not recorded."""
         client.command(_MIGRATIONS)
-        applied = {name for (name,) in client.query("SELECT name FROM migrations").result_rows}
         scripts = {script.name: script for script in (files("deploy") / "clickhouse").iterdir() if script.name.endswith(".sql")}
-        if not (pending := sorted(scripts.keys() - applied)):
+        if not self._pending(client, scripts):
             return
         with closing(self._connect(MIGRATION_SECONDS)) as patient:
-            for name in pending:
-                logger.info("migration_begins name=%s", name)
-                patient.command(scripts[name].read_text())
-                patient.command("INSERT INTO migrations (name) VALUES ({name:String})", parameters={"name": name})
+            while True:
+                with migrating(patient):
+                    if not (pending := self._pending(patient, scripts)):
+                        return
+                    logger.info("migration_begins name=%s", pending[0])
+                    patient.command(scripts[pending[0]].read_text(), settings=MARKED)
+                    patient.command("INSERT INTO migrations (name) VALUES ({name:String})", parameters={"name": pending[0]})
+
+    @staticmethod
+    def _pending(client: Any, scripts: Collection[str]) -> list[str]:  # noqa: ANN401
+        applied = {name for (name,) in client.query("SELECT name FROM migrations").result_rows}
+        return sorted(set(scripts) - applied)
 
     def _connect(self, answer_seconds: float) -> Any:  # noqa: ANN401
         if self._dsn:

@@ -1,6 +1,7 @@
 """What a run of the demo came to, as tables that fit 80 columns."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import polars as pl
 from rich.console import Group, RenderableType
@@ -13,11 +14,17 @@ from deploy.demo.figures import Figures
 from deploy.demo.verdict import GOOD
 from schemas.catalog import CITY_READINGS, CITY_WINDOWS, DEAD_LETTERS, DISTRICT_WINDOWS, LATE, LIGHTS, READINGS, WINDOWS
 
+KNOWN_BY: Final = (
+    "Acknowledged: the MQTT broker or the gateway has answered for it. "
+    "In Kafka: the gateway has written it; what cannot be read is a dead letter."
+)
+
 
 def summary(before: Figures, after: Figures, feed: Feed, factory: pl.DataFrame, city: pl.DataFrame) -> RenderableType:
     """Everything of this run; `factory` and `city` as their simulators wrote what they sent."""
     return Group(
         _ways(before, after, feed, factory, city),
+        Text(KNOWN_BY, style="dim"),
         Text(aside(before, after)),
         Text(_copies(before, after, factory), style="dim"),
         Text(""),

@@ -208,6 +208,7 @@ def test_the_summary_is_a_table_of_eighty_columns_that_explains_copies():
     assert max(map(len, text.splitlines())) <= 80
     assert "{" not in text
     assert "watched: accepted" in text
+    assert "Acknowledged: the MQTT broker or the gateway has answered for it. In Kafka:" in text.replace("\n", " ")
     assert "sent 1 readings twice" in text.replace("\n", " ")
     assert all(f"over {source}" in text for source in Source)
     assert "of readings: p50 40 ms" in text

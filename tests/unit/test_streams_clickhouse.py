@@ -4,7 +4,9 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import closing
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from http.server import ThreadingHTTPServer
 from importlib.resources import files
@@ -18,11 +20,13 @@ from schemas.catalog import MESSAGES, READINGS, STORED, WINDOWS
 from streams.clickhouse import _MIGRATIONS, ANSWER_SECONDS, ClickHouse
 from streams.clickhouse_errors import CannotOpen, ClickHouseAway, RowsRefused, TooMuch
 from streams.pieces import columns
+from streams.worker import migration_lock
 from tests.integration.clickhouse_server import Handler
 
 # Far from its expiry.
 NOW = int(datetime(2080, 6, 1, tzinfo=UTC).timestamp() * 1000)
 SCRIPTS = sorted(script.name for script in (files("deploy") / "clickhouse").iterdir() if script.name.endswith(".sql"))
+TEXTS = {name: (files("deploy") / "clickhouse" / name).read_text() for name in SCRIPTS}
 
 
 @pytest.fixture
@@ -105,6 +109,20 @@ def test_messages_stored_before_their_topic_was_part_of_the_key_are_kept_whereve
         assert clickhouse.query("SELECT name FROM system.tables WHERE name LIKE 'messages%'")["name"].to_list() == ["messages"]
 
 
+@contextmanager
+def server(folder, handler=Handler):
+    """A ClickHouse that several share, by its DSN."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as made:
+        made.daemon_threads, made.block_on_close = True, False
+        made.client = clickhouse_connect.get_client(interface="chdb", path=str(folder / "server"))
+        threading.Thread(target=made.serve_forever).start()
+        try:
+            yield f"clickhouse://127.0.0.1:{made.server_port}/default"
+        finally:
+            made.shutdown()
+            made.client.close()
+
+
 def test_a_migration_may_take_longer_than_an_answer(tmp_path, monkeypatch):
     class Slow(Handler):
         def execute(self, parameters, body):
@@ -113,15 +131,40 @@ def test_a_migration_may_take_longer_than_an_answer(tmp_path, monkeypatch):
             return super().execute(parameters, body)
 
     monkeypatch.setattr(streams.clickhouse, "ANSWER_SECONDS", 1)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
-        server.client = clickhouse_connect.get_client(interface="chdb", path=str(tmp_path / "server"))
-        threading.Thread(target=server.serve_forever).start()
-        with closing(ClickHouse(f"clickhouse://127.0.0.1:{server.server_port}/default", tmp_path)) as clickhouse:
-            try:
-                assert sorted(stored(clickhouse, "migrations", "name")) == SCRIPTS
-            finally:
-                server.shutdown()
-                server.client.close()
+    with server(tmp_path, Slow) as dsn, closing(ClickHouse(dsn, tmp_path)) as clickhouse:
+        assert sorted(stored(clickhouse, "migrations", "name")) == SCRIPTS
+
+
+def test_of_two_migrators_that_start_together_each_step_is_done_by_one(tmp_path):
+    done = Counter()
+
+    class Counting(Handler):
+        def execute(self, parameters, body):
+            name = next((name for name, text in TEXTS.items() if text == body.decode()), None)
+            done[name] += 1
+            if name:
+                time.sleep(0.02)  # the other gets there meanwhile
+            return super().execute(parameters, body)
+
+    with server(tmp_path, Counting) as dsn, ThreadPoolExecutor(4) as pool:
+        several = [ClickHouse(dsn, tmp_path) for _ in range(4)]
+        for opened in [pool.submit(each.open) for each in several]:
+            opened.result()
+        assert sorted(stored(several[0], "migrations", "name")) == SCRIPTS
+        assert {name: done[name] for name in SCRIPTS} == dict.fromkeys(SCRIPTS, 1)
+        assert several[0].query("SELECT name FROM system.tables WHERE name LIKE 'migration_lock%'").is_empty()
+        for each in several:
+            each.close()
+
+
+def test_the_lock_of_a_migrator_that_was_killed_is_taken_over_when_it_is_old(tmp_path, monkeypatch):
+    with server(tmp_path) as dsn, closing(ClickHouse(dsn, tmp_path)) as clickhouse:
+        with closing(clickhouse._connect(ANSWER_SECONDS)) as client:
+            assert migration_lock._taken(client, "killed")
+            migration_lock._take_over(client)
+            assert migration_lock._held(client)[1] == "killed"
+        monkeypatch.setattr(migration_lock, "ABANDONED_SECONDS", -1)
+        assert sorted(stored(clickhouse, "migrations", "name")) == SCRIPTS
 
 
 @pytest.mark.parametrize("contract", STORED, ids=lambda contract: contract.topic)
