@@ -1,21 +1,18 @@
 """`headrace alerts`: where alerts stand, and what an operator does about them, asked of a desk worker."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from urllib.parse import quote
 
-import httpx
 import typer
 
 from agents.desk import State
 from agents.rules import Severity
-from deploy.output.listing import Json, fail, plain, show, show_json
+from deploy.output.listing import Json, plain, show, show_json
 from deploy.output.times import when
 from deploy.reach import unknown
+from deploy.worker_api import ask
 from streams.operators import operator
-from streams.settings import settings
-
-TIMEOUT_SECONDS: Final = 30
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -58,7 +55,7 @@ def list_alerts(
     """Show alerts, the latest change first."""
     since = (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat() if minutes is not None else None
     wanted = {"device": device, "rule": rule, "severity": severity, "status": status, "since": since, "limit": limit}
-    answer = _ask("GET", "/api/alerts", params={name: value for name, value in wanted.items() if value is not None})
+    answer = ask("desk", "GET", "/api/alerts", params={name: value for name, value in wanted.items() if value is not None})
     rows = [
         (
             *(alert[name] for name in ("short_id", "severity", "state", "device_id", "rule")),
@@ -82,7 +79,7 @@ def list_devices(
 ) -> None:
     """Show the devices that have alerts nobody takes care of, a line each: most severe and most alerts first."""
     wanted = {"rule": rule, "severity": severity, "limit": limit}
-    answer = _ask("GET", "/api/alerts/devices", params={name: value for name, value in wanted.items() if value is not None})
+    answer = ask("desk", "GET", "/api/alerts/devices", params={name: value for name, value in wanted.items() if value is not None})
     rows = [
         (each["device_id"], each["severity"], each["alerts"], when(each["raised_at"]), ", ".join(each["rules"]), each["message"])
         for each in answer["devices"]
@@ -95,7 +92,7 @@ def list_devices(
 @app.command("show")
 def show_alert(alert_id: AlertId, as_json: Json = False) -> None:
     """Show how an alert came, and what was done about it."""
-    answer = _ask("GET", _path(alert_id))
+    answer = ask("desk", "GET", _path(alert_id))
     if as_json:
         show_json(answer)
         return
@@ -152,14 +149,14 @@ def silence(
     if alert_id is not None:
         _act("silence", alert_id, {}, **said)
     else:
-        _ask("POST", "/api/silences", json={**said, "device": device, "rule": rule})
+        ask("desk", "POST", "/api/silences", json={**said, "device": device, "rule": rule})
         typer.echo(plain(f"{device} is {'silenced' if minutes else 'no longer silenced'}"))
 
 
 @app.command()
 def silences(as_json: Json = False) -> None:
     """Show the silences in force."""
-    found = _ask("GET", "/api/silences")["silences"]
+    found = ask("desk", "GET", "/api/silences")["silences"]
     rows = [(each["device_id"], each["rule"] or "all", when(each["until"]), each["by"], each["note"]) for each in found]
     show(("device", "rule", "until", "by", "note"), rows, found, as_json=as_json)
 
@@ -169,10 +166,10 @@ def _act(what: str, alert_id: str | None, which: dict[str, str | None], **said: 
     if (alert_id is None) == (not chosen):
         raise typer.BadParameter("name one alert, or --device, --rule or --severity for all of those")
     if alert_id is not None:
-        alert = _ask("POST", f"{_path(alert_id)}/{what}", json=said)["alert"]
+        alert = ask("desk", "POST", f"{_path(alert_id)}/{what}", json=said)["alert"]
         typer.echo(plain(f"{alert['device_id']} {alert['rule']}: {alert['severity']}, {alert['state']}"))
     else:
-        count = _ask("POST", f"/api/alerts/{what}", json={**said, **chosen})["count"]
+        count = ask("desk", "POST", f"/api/alerts/{what}", json={**said, **chosen})["count"]
         if not count:
             raise unknown(f"{what}: no alert that this is for is as you said ({_said(chosen)}); headrace alerts list shows what there is")
         typer.echo(f"{what}: {count} alerts")
@@ -187,32 +184,3 @@ def _path(alert_id: str) -> str:
         typer.secho("An alert's id is missing: headrace alerts list shows them.", fg="red", err=True)
         raise typer.Exit(1)
     return f"/api/alerts/{quote(named, safe='')}"
-
-
-def _ask(method: str, path: str, **how: Any) -> dict[str, Any]:  # noqa: ANN401
-    token = settings().web_token.get_secret_value()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-        answer = httpx.request(method, settings().desk + path, headers=headers, timeout=TIMEOUT_SECONDS, **how)
-    except httpx.HTTPError as absence:
-        message = f"no desk worker answers at {settings().desk}: {absence}\nStart one (faust -A streams.desk worker), or set HEADRACE_DESK."
-        fail(message)
-        raise typer.Exit(2) from absence
-    found = _document(answer)
-    if "error" in found:
-        fail(plain(found["error"]))
-        raise typer.Exit(1)
-    return found
-
-
-def _document(answer: httpx.Response) -> dict[str, Any]:
-    """What a desk answered; what is no answer of a desk is told as an error."""
-    try:
-        found = answer.json()
-    except ValueError:
-        found = None
-    if isinstance(found, dict):
-        return found
-    if answer.status_code == httpx.codes.NOT_FOUND:
-        return {"error": f"nothing of that name at {answer.url}: headrace alerts list shows what is there"}
-    return {"error": f"{settings().desk} is no desk worker: it answers {answer.status_code} to {answer.url}; set HEADRACE_DESK"}

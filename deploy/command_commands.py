@@ -1,17 +1,14 @@
 """`headrace command`: devices of the city are told to do something, and what has become of it."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
-import httpx
 import orjson
 import typer
 
-from deploy.output.listing import Json, fail, plain, said, show, show_json
+from deploy.output.listing import Json, plain, said, show, show_json
 from deploy.output.times import when
+from deploy.worker_api import ask
 from streams.operators import operator
-from streams.settings import settings
-
-TIMEOUT_SECONDS: Final = 30
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,9 +51,9 @@ def send(
     if group or data_type or district:
         chosen = {"name": group, "data_type": data_type, "district": district, "pattern": pattern}
         body["group"] = {name: value for name, value in chosen.items() if value is not None}
-    answer = _ask("POST", json=body | ({"device_ids": device} if device else {}))
-    typer.echo(answer["request_id"])
-    typer.echo(f"{word} to {answer['devices']} devices; headrace command show {answer['request_id']}", err=True)
+    answer = ask("gateway", "POST", "/api/commands", json=body | ({"device_ids": device} if device else {}))
+    typer.echo(plain(answer["request_id"]))
+    typer.echo(plain(f"{word} to {answer['devices']} devices; headrace command show {answer['request_id']}"), err=True)
 
 
 @app.command("show")
@@ -66,7 +63,7 @@ def show_request(
     as_json: Json = False,
 ) -> None:
     """Show what has become of a request, device by device."""
-    answer = _ask("GET", params={"request_id": request_id, "limit": limit})
+    answer = ask("gateway", "GET", "/api/commands", params={"request_id": request_id, "limit": limit})
     if as_json:
         show_json(answer)
         return
@@ -77,20 +74,3 @@ def show_request(
     show(("device", "status", "at", "detail"), rows, answer, as_json=False)
     if answer["next"] is not None:
         typer.echo("and more: see --limit", err=True)
-
-
-def _ask(method: str, **request: Any) -> dict[str, Any]:  # noqa: ANN401
-    token = settings().web_token.get_secret_value()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    url = f"{settings().gateway.rstrip('/')}/api/commands"
-    try:
-        answer = httpx.request(method, url, headers=headers, timeout=TIMEOUT_SECONDS, **request)
-    except httpx.HTTPError as error:
-        fail(f"The gateway at {settings().gateway} does not answer ({error}). Start one, or set HEADRACE_GATEWAY.")
-        raise typer.Exit(2) from error
-    if answer.is_success:
-        found: dict[str, Any] = answer.json()
-        return found
-    refused: dict[str, Any] = answer.json() if "json" in answer.headers.get("Content-Type", "") else {"error": answer.text}
-    typer.echo(refused["error"], err=True)
-    raise typer.Exit(2 if answer.is_server_error else 1)

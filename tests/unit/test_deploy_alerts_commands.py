@@ -2,7 +2,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from deploy import alerts_commands
+from deploy import worker_api
 from deploy.alerts_commands import app
 
 
@@ -20,7 +20,7 @@ def desk(monkeypatch):
 
     found = Desk()
     found.asked = []
-    monkeypatch.setattr(alerts_commands.httpx, "request", found.request)
+    monkeypatch.setattr(worker_api.httpx, "request", found.request)
     return found
 
 
@@ -40,23 +40,6 @@ def test_an_id_that_is_none_is_told_in_a_sentence(desk, what, odd):
 def test_an_odd_id_reaches_the_desk_as_it_is(desk, odd, path):
     assert run("acknowledge", odd).exit_code == 0
     assert desk.asked[0][1] == f"/api/alerts/{path}/acknowledge"
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "told"),
-    [
-        (404, "404: Not Found", "nothing of that name"),
-        (500, "<html>", "is no desk worker: it answers 500"),
-        (200, "[]", "is no desk worker"),
-        (404, '{"error": "no alert x: it is unknown"}', "no alert x: it is unknown\n"),
-        (409, '{"error": "\\u001b]0;x\\u0007 begins 2 alerts"}', "\\x1b]0;x\\x07 begins 2 alerts"),
-    ],
-)
-def test_whatever_answers_there_is_told_in_a_sentence(desk, status, body, told):
-    desk.answers = httpx.Response(status, text=body)
-    found = run("acknowledge", "x")
-    assert found.exit_code == 1
-    assert told in found.output
 
 
 def test_all_alerts_of_a_kind_are_acknowledged_at_once(desk):
