@@ -56,6 +56,22 @@ def write_records(codec: Codec, schema_id: int, body: pl.DataFrame) -> list[byte
     return [frame + write_body(codec, row) for row in body.iter_rows(named=True)]
 
 
+def read_exact(codec: Codec, frame: bytes, values: Sequence[bytes | None]) -> pl.DataFrame | None:
+    """Records framed alike, one by one, as the schema's columns; None if one is not framed so, or not written just as we write it."""
+    data: list[Datum] = []
+    for value in values:
+        if value is None or not value.startswith(frame):
+            return None
+        try:
+            datum = read_record(codec, value)
+        except ValueError:
+            return None
+        if not validate(datum, codec.parsed, raise_errors=False) or frame + write_body(codec, datum) != value:
+            return None
+        data.append(datum)
+    return pl.DataFrame(data, codec.columns)
+
+
 def resolve(writer: Codec, reader: Codec, rows: Sequence[int], values: Sequence[bytes]) -> tuple[pl.DataFrame, list[Reject]]:
     """Read framed records one by one: a frame of `row` and the reader's columns, and a reject for every other record."""
     kept: list[int] = []
