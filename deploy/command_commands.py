@@ -2,12 +2,12 @@
 
 from typing import Annotated, Any
 
-import orjson
 import typer
 
 from deploy.output.listing import Json, plain, said, show, show_json
 from deploy.output.times import when
 from deploy.worker_api import ask
+from schemas import json_text
 from streams.operators import operator
 
 app = typer.Typer(
@@ -40,8 +40,8 @@ def send(
 ) -> None:
     """Tell devices to do something, and print the request's id."""
     try:
-        given = orjson.loads(parameters)
-    except orjson.JSONDecodeError as error:
+        given = json_text.loads(parameters)
+    except ValueError as error:
         raise typer.BadParameter(f"not JSON: {error}", param_hint="--parameters") from error
     if not isinstance(given, dict):
         raise typer.BadParameter('not a JSON object, such as {"brightness": 80}', param_hint="--parameters")

@@ -13,6 +13,7 @@ from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 from fastavro.validation import ValidationError
 
 from deploy.reach import reached, unknown
+from schemas import json_text
 from schemas.catalog import CONTRACTS, Contract
 from schemas.codec import FRAME_BYTES
 from schemas.registry import Registry
@@ -60,7 +61,7 @@ def record(contract: Contract, number: int, line: bytes) -> tuple[bytes | None, 
     """Key and Avro body of a line of JSON; one that does not fit ends the command."""
     body = io.BytesIO()
     try:
-        fields = dict(orjson.loads(line))
+        fields = dict(json_text.loads(line))
         fastavro.validate(fields, contract.codec.parsed)
         fastavro.schemaless_writer(body, contract.codec.parsed, fields, strict_allow_default=True)
     except (ValueError, TypeError, ValidationError) as error:

@@ -11,6 +11,9 @@ from schemas.resolution import other_units, same_name, unreadable, written_as
 
 _BEHIND = "older readers cannot read newer records: bring readers up to date before writers"
 
+_OTHER_UNIT = "the same numbers would mean something else: make a new field"
+_AS_THEY_ARE = "values are read as they are: one of the schemas does not say what they count"
+
 
 @dataclass(frozen=True)
 class Change:
@@ -82,7 +85,7 @@ def _changed(source: str, now: Node, old: Codec, new: Codec) -> Iterator[Change]
             yield Change(name, what, f"older records are read as {_type(after)}" + (f"; {_BEHIND}" if unreadable(after, before) else ""))
     for place, *units in other_units(_unit_of(old, source), _unit_of(new, name), name):
         what = f"{units[0] or 'no unit'} → {units[1] or 'no unit'}"
-        yield Change(place, what, "the same numbers would mean something else: make a new field", breaks=all(units))
+        yield Change(place, what, _OTHER_UNIT if all(units) else _AS_THEY_ARE, breaks=all(units))
     if was.get("default") != now.get("default") or ("default" in was) != ("default" in now):
         said = [_text(field["default"]) if "default" in field else "none" for field in (was, now)]
         yield Change(name, f"default {said[0]} → {said[1]}", "read in records that lack it", breaks=False)

@@ -14,6 +14,7 @@ from aiohttp import web
 from faust.web.drivers.aiohttp import Web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from schemas import json_text
 from streams.assembly import App
 from streams.clickhouse_errors import ClickHouseAway, TooMuch
 from streams.openapi import page
@@ -84,12 +85,12 @@ def _handler(app: App, question: Question) -> Callable[[web.Request], Any]:
             return _json({"error": str(forbidden)}, HTTPStatus.FORBIDDEN)
         except Unreadable as error:
             return _json({"error": str(error)}, error.status)
-        except orjson.JSONDecodeError as error:
-            return _json({"error": f"the body is not JSON: {error}"}, HTTPStatus.BAD_REQUEST)
         except ValidationError as error:
             found = (problem for problem in error.errors() if problem["type"] != "default_factory_not_called")  # for another's sake
             problems = [{"field": ".".join(map(str, each["loc"])), "problem": each["msg"].removeprefix("Value error, ")} for each in found]
             return _json({"error": _told(problems), "problems": problems, "see": DESCRIPTION}, HTTPStatus.BAD_REQUEST)
+        except ValueError as error:
+            return _json({"error": f"the body is not JSON: {error}"}, HTTPStatus.BAD_REQUEST)
         try:
             return await _answer(app, question, request, asked)
         except TooMuch as much:
@@ -114,7 +115,7 @@ async def _given(request: web.Request) -> object:
         problem = f"a body of {request.content_type} is not read: send JSON as Content-Type: application/json"
         raise Unreadable(problem, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     if request.method == "POST":
-        given = orjson.loads(await unpacked(request))
+        given = json_text.loads(await unpacked(request))
     else:
         given = {name: _zoned(text) for name, text in request.query.items()}
     return {**given, **request.match_info} if isinstance(given, dict) else given

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from agents.gateway.answers import Answer
 from agents.gateway.commands import told
 from agents.gateway.standing import Key, Order
+from schemas import json_text
 from streams.clock import now_ms
 from streams.coap_requests import enter
 from streams.door import Door
@@ -62,13 +63,13 @@ class Answers(Resource, PathCapable):  # type: ignore[misc]
         """What came of a command."""
         device = await _device(self._door, request, local=self._local)
         try:
-            given = orjson.loads(request.payload)
+            given = json_text.loads(request.payload)
             command_id = "/".join(request.opt.uri_path)
             answer = Answer.model_validate({**given, "command_id": command_id} if isinstance(given, dict) else given)
-        except orjson.JSONDecodeError as error:
-            raise BadRequest(f"the payload is not JSON: {error}") from error
         except ValidationError as error:
             raise BadRequest(said(error)) from error
+        except ValueError as error:
+            raise BadRequest(f"the payload is not JSON: {error}") from error
         if not await self._reaching.answer(device, answer):
             raise NotFound
         return Message(code=CHANGED, payload=answer.outcome.encode())

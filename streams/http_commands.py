@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from agents.gateway.answers import Answer
 from agents.gateway.commands import told
 from agents.gateway.standing import Key
+from schemas import json_text
 from schemas.quoting import quoted
 from streams.clock import now_ms
 from streams.door import Door
@@ -74,12 +75,12 @@ class CommandPages:
     async def _answer(self, request: web.Request) -> web.Response:
         device = await self._device(request)
         try:
-            given = orjson.loads(await unpacked(request))
+            given = json_text.loads(await unpacked(request))
             answer = Answer.model_validate({**given, "command_id": request.match_info["command_id"]} if isinstance(given, dict) else given)
-        except orjson.JSONDecodeError as error:
-            raise Malformed(f"the body is not JSON: {error}") from error
         except ValidationError as error:
             raise Malformed(said(error)) from error
+        except ValueError as error:
+            raise Malformed(f"the body is not JSON: {error}") from error
         if not await self._reaching.answer(device, answer):
             text = orjson.dumps({"error": f"there is no command {answer.command_id} for {device[1]}"}).decode()
             raise web.HTTPNotFound(text=text, content_type=JSON)

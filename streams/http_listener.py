@@ -9,6 +9,7 @@ from aiohttp.typedefs import Handler
 from mode import Service
 
 from agents.gateway.message import Post, Source, Verdict
+from schemas import json_text
 from streams.assembly import App
 from streams.certificates import Certificates
 from streams.door import Door
@@ -69,14 +70,14 @@ class HttpListener(Service):
     async def _batch(self, request: web.Request) -> web.Response:
         visitor = await enter(self._door, request, local=self._place.local)
         try:
-            given = orjson.loads(await unpacked(request))
-        except orjson.JSONDecodeError as error:
+            given = json_text.loads_each(await unpacked(request))
+        except ValueError as error:
             raise Malformed(f"the body is not JSON: {error}") from error
         if not isinstance(given, list):
             raise Malformed("a batch is a list of messages")
         if len(given) > MOST_MESSAGES:
             raise TooLarge(f"{len(given)} messages, at most {MOST_MESSAGES} are taken at once")
-        found = [taken(Item, item) for item in given]
+        found = [str(item) if isinstance(item, ValueError) else taken(Item, item) for item in given]
         accepted = iter(await self._door.accept(Source.HTTP, visitor, [each for each in found if isinstance(each, Post)]))
         verdicts = [next(accepted) if isinstance(each, Post) else Verdict.REJECTED for each in found]
         errors = [{"index": index, "error": each} for index, each in enumerate(found) if isinstance(each, str)]

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from agents.gateway.answers import Answer
 from agents.gateway.commands import slow_down_payload, told
 from agents.gateway.message import Post, Source, Verdict
+from schemas import json_text
 from streams.assembly import App
 from streams.certificates import Certificates
 from streams.clock import now_ms
@@ -190,7 +191,7 @@ async def _read(socket: web.WebSocketResponse, frames: Frames) -> None:
 def _taken(data: str | bytes) -> Taken:
     named = None
     try:
-        document = orjson.loads(data)
+        document = json_text.loads(data, around=1)
         given_id = document.get("id") if isinstance(document, dict) else None
         named = given_id if isinstance(given_id, str | int) else None
         if isinstance(document, dict) and "command_id" in document:
@@ -198,9 +199,9 @@ def _taken(data: str | bytes) -> Taken:
             return Taken(named, None, Answer.model_validate(given))
         frame = Frame.model_validate(document)
         return Taken(frame.id, frame.post())
-    except orjson.JSONDecodeError as error:
-        return Taken(None, None, problem=f"the frame is not JSON: {error}")
     except ValidationError as error:
         return Taken(named, None, problem=said(error))
+    except ValueError as error:
+        return Taken(None, None, problem=f"the frame is not JSON: {error}")
     except (Malformed, TooLarge, Unsupported) as error:
         return Taken(named, None, problem=str(error))

@@ -14,6 +14,7 @@ from agents.gateway.presence import STRANGERS, Signal, says_offline
 from agents.gateway.sparkplug.nodes import Birth
 from agents.gateway.spoken import Spoken, spoken
 from agents.gateway.terms import Policy
+from agents.gateway.times import whole
 from agents.rowfile import Unfit
 from schemas.bounds import (
     DETAIL_LETTERS,
@@ -229,9 +230,9 @@ def _identity(tenant: str, topic: str, document: object, said: Mapping[str, str]
     if type(own) is str and own:
         name = own if len(own) * 4 <= MESSAGE_ID_BYTES else _bounded(own)
         return name, _bounded(f"{tenant}\0{topic}\0name\0{name}")
-    if type(sequence) is int:
-        name = f"{topic}#{sequence}@{at if type(at) is int else quoted(at) if at else at}"
-        return _bounded(name), _bounded(f"{tenant}\0{topic}\0number\0{sequence}\0{hash(payload)}")
+    if (number := whole(sequence)) is not None:
+        name = f"{topic}#{number}@{at if type(at) is int else quoted(at) if at else at}"
+        return _bounded(name), _bounded(f"{tenant}\0{topic}\0number\0{number}\0{hash(payload)}")
     return None
 
 

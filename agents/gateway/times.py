@@ -35,7 +35,8 @@ def milliseconds(value: object, unit: str) -> int:
         return _of_text(value)
     number = whole(value)
     if number is None:
-        raise ValueError(f"{quoted(value)} is no whole number of {unit}")
+        finer = ": send whole milliseconds, and say time_unit: ms" if unit == "s" and type(value) is float and isfinite(value) else ""
+        raise ValueError(f"{quoted(value)} is no whole number of {unit}{finer}")
     times, parts = UNITS[unit]
     return number * times // parts
 
@@ -52,6 +53,8 @@ def misdated(value: object, arrival: int, remedy: str = "") -> str:
     """What is wrong with the time of a message that arrived then (ms). `remedy`: what else to say of a time in the unit `{}`."""
     told = f"timestamp is {quoted(value)}, arrived at {arrival}"
     unit = _unit(value, arrival + AHEAD_MS)
+    if unit and type(value) is float and not value.is_integer():
+        return f"{told}: it looks like {_NAMES[unit]} with a fraction, a time is a whole number: send whole milliseconds"
     return f"{told}: it looks like {_NAMES[unit]}, milliseconds are expected{remedy.format(unit)}" if unit else told
 
 

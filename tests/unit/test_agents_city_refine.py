@@ -163,7 +163,6 @@ SEEN = NOW // 1000 * 1000
     ("said", "name", "unit"),
     [
         (SEEN // 1000, "seconds", "s"),
-        (SEEN / 1000 + 0.25, "seconds", "s"),
         (SEEN * 1000, "microseconds", "us"),
         (SEEN * 1_000_000, "nanoseconds", "ns"),
         (datetime.fromtimestamp(SEEN / 1000, UTC).isoformat(), "a time of ISO 8601", "iso8601"),
@@ -176,6 +175,13 @@ def test_a_time_in_another_unit_is_told_with_the_unit_and_where_a_row_can_say_it
     assert f"it looks like {name}, milliseconds are expected" in detail
     # Sparkplug's specification says the unit, no row
     assert detail.endswith(f"mapping row says time_unit: {unit}") == (topic != "spBv1.0/g/DDATA/n/d")
+
+
+@pytest.mark.parametrize(("said", "name"), [(SEEN / 1000 + 0.25, "seconds"), (SEEN + 0.5, "milliseconds")])
+def test_a_time_with_a_fraction_is_told_what_to_send_and_no_row_that_would_not_read_it(said, name):
+    ((_, reason, detail),) = reasons(measured({"pm25": 1, "timestamp": said}))
+    assert reason is Reason.BAD_TIMESTAMP
+    assert detail.endswith(f"it looks like {name} with a fraction, a time is a whole number: send whole milliseconds")
 
 
 def test_a_device_without_a_clock_is_timed_by_the_gateway():

@@ -130,6 +130,13 @@ def test_the_same_again_has_the_same_mark_and_a_device_that_started_anew_another
     assert d == e
 
 
+@pytest.mark.parametrize("number", ["7.0", "7e0", "0.7e1"])
+def test_a_sequence_number_is_the_same_with_a_decimal_point_or_an_exponent(number):
+    made = envelop([Delivery([Post("lights/l-1/status", f'{{"sequence":{number}}}'.encode())], Source.MQTT, Sender(), 1)], place(), ID, 1)
+    assert written(made)[0]["message_id"] == "lights/l-1/status#7@"
+    assert None not in made.marks
+
+
 def test_the_same_from_devices_of_two_tenants_is_not_the_same():
     messages = [Post("lights/l-1/status", b'{"sequence":1}'), Post("lights/l-1/status", b"x", headers={"message_id": "m-1"})]
     where = place()

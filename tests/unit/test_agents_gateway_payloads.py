@@ -151,6 +151,7 @@ def envelope(payload, topic="lights/lamp-7/status", content_type="", **headers):
     [
         ("sensors/s/air", b" null\n", "", "null is no value"),
         ("sensors/s/air", b'{"co2": nan}', "", "invalid literal, expected 'null': line 1 column 9"),
+        ("sensors/s/air", b'{"co2":400,"co2":4000}', "", "member 'co2' is there twice"),
         ("sensors/s/air", b'{"co2":"\xe4"}', "", "not UTF-8: invalid continuation byte at byte 9"),
         ("meters/m/raw", b"1234567", "", "7 bytes, the layout has 11"),
         ("lamps/l/state", b"\xff", "application/protobuf", "not this Protobuf message"),

@@ -258,6 +258,37 @@ def test_a_death_of_an_earlier_session_is_nobodys(host):
     assert host.documents("g/DDATA/n/d", {"alias": 3, "int_value": MINUS_12}, seq=2)
 
 
+# -ndeath-node-offline has no condition: a death that lacks what it is told by is that of the session there is
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        [],
+        [{"name": "bdSeq", "datatype": DataType.INT64, "is_null": True}],
+        [{"name": "bdSeq", "datatype": DataType.STRING, "string_value": b"7"}],
+        [{"name": "other", "datatype": DataType.INT64, "long_value": 1}],
+    ],
+)
+def test_a_death_without_its_number_takes_the_node_and_its_devices_offline(host, metrics):
+    host.born(7)
+    host.device_born()
+    assert dict(host.hear("g/NDEATH/n", *metrics).gone) == {"": T, "d": T}
+    assert host.hear("g/DDATA/n/d", {"alias": 3, "int_value": MINUS_12}, seq=2).said.untold
+
+
+def test_a_death_of_a_session_whose_birth_was_not_heard_takes_the_node_offline_and_an_old_one_does_not(host):
+    host.born(7)
+    assert host.hear("g/NDEATH/n", bd_seq(7)).gone
+    host.hear("g/NDATA/n", {"name": "t", "double_value": 1.0}, seq=1)
+    assert host.hear("g/NDEATH/n", bd_seq(7)).gone == ()
+    assert host.hear("g/NDEATH/n", bd_seq(8)).gone
+    assert host.hear("g/NDEATH/n", bd_seq(8)).gone == ()
+    host.hear("g/NDATA/n", {"name": "t", "double_value": 1.0}, seq=1)
+    assert host.hear("g/NDEATH/n", bd_seq(8)).gone == ()
+    host.born(9)
+    assert host.hear("g/NDEATH/n", bd_seq(8)).gone == ()
+    assert host.hear("g/NDEATH/n", bd_seq(9)).gone
+
+
 def test_a_second_death_is_ignored(host):
     host.born(7)
     assert host.hear("g/NDEATH/n", bd_seq(7)).gone

@@ -31,6 +31,7 @@ def test_a_time_is_read_in_the_unit_its_row_names(value, unit, expected):
     ("value", "unit", "said"),
     [
         (1.5, "ms", "1.5 is no whole number of ms"),
+        (1_790_000_000.25, "s", "1790000000.25 is no whole number of s: send whole milliseconds, and say time_unit: ms"),
         ("1790000000", "s", "'1790000000' is no whole number of s"),
         (True, "s", "True is no whole number"),
         (float("inf"), "s", "inf is no whole number"),

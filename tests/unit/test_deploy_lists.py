@@ -1,11 +1,13 @@
 """What commands list and show, of topics that a fake tells."""
 
 import json
+import warnings
 
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from agents import rulebook
 from agents.domains import DOMAINS
 from agents.factory.domain import FACTORY
 from agents.gateway.mapping import DEFAULT
@@ -13,7 +15,7 @@ from agents.gateway.registration import Registration
 from deploy import state_commands
 from deploy.cli import app
 from deploy.state import StillRunning
-from schemas.catalog import DEVICES
+from schemas.catalog import DEVICES, RULES
 from streams import operators
 from streams.operators import device_record
 
@@ -92,6 +94,24 @@ def test_what_is_retired_already_is_said_and_not_done_again(kept, words):
     again = CliRunner().invoke(app, words)
     assert (again.exit_code, again.stdout) == (1, "")
     assert "is retired already" in again.stderr
+
+
+def test_a_rule_that_was_applied_is_retired_without_a_word_of_a_library(kept):
+    applied = {
+        "name": "near-critical",
+        "severity": "WARNING",
+        "raises": "value > 9",
+        "clears": "value < 8",
+        "threshold": "9",
+        "message": "m",
+    }
+    kept[RULES.topic] = [written(RULES, "factory", rulebook.Row.model_validate(applied))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        done = CliRunner().invoke(app, ["rules", "retire", "factory", "near-critical"])
+    assert (done.exit_code, done.output) == (0, "retired factory/near-critical\n")
+    *_, last = kept[RULES.topic]
+    assert (last["name"], last["severity"], last["retired"]) == ("near-critical", "WARNING", True)
 
 
 def test_a_group_that_is_not_there_is_not_ended(kept):

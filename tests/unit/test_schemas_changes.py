@@ -111,6 +111,16 @@ def test_another_unit_or_scale_breaks_however_deep_it_is(inside, wrote, reads):
         project(was, now)
 
 
+@pytest.mark.parametrize("inside", INSIDE)
+@pytest.mark.parametrize("node", [decimal(2), at("millis"), at("micros"), {"type": "int", "logicalType": "date"}])
+def test_a_unit_that_comes_or_goes_leaves_the_numbers_as_they_are_and_breaks_nothing(inside, node):
+    with_unit, without = (codec(ID, {"name": "v", "type": inside(each)}) for each in (node, node["type"]))
+    for was, now in ((with_unit, without), (without, with_unit)):
+        (change,) = changes(was, now)
+        assert (change.means.startswith("values are read as they are"), change.breaks) == (True, False)
+        project(was, now)
+
+
 def test_a_unit_is_told_although_a_field_before_it_needs_the_slow_reader():
     was = codec({"name": "a", "type": "bytes"}, {"name": "t", "type": at("millis")})
     now = codec({"name": "a", "type": "string"}, {"name": "t", "type": at("micros")})

@@ -30,7 +30,9 @@ class State(StrEnum):
     BORN = "born"
     """All is known since its birth."""
     DEAD = "dead"
-    """It died, and no birth was heard since."""
+    """It died, and nothing was heard since."""
+    REBORN = "reborn"
+    """It died and spoke since: its birth in between was not heard."""
 
 
 class Heard(NamedTuple):
@@ -93,6 +95,8 @@ class Session:
             if (birth := self.births.get(device)) is not None:
                 birth.valid = False
             return Heard(_NOTHING, ((device, min(payload.timestamp or at, at)),))
+        if self.state is State.DEAD:
+            self.state = State.REBORN
         if self.state is not State.BORN:
             self._want(at)
         birth = self._birth(device)
@@ -161,10 +165,16 @@ class Session:
         return tuple((device, at) for device in self.births if device) if is_another else ()
 
     def _die(self, payload: Any, at: int) -> Heard:  # noqa: ANN401
-        """The end of the session that had the same bdSeq, and of no later one."""
+        """The end of the session that had the same bdSeq, and of no later one; without a bdSeq of the one there is.
+
+        A host marks a node offline after any NDEATH (host-action-ndeath-node-offline); bdSeq only tells which birth a death belongs to.
+        """
         number = birth_number(payload)
-        if self.state is State.DEAD or (number is not None and self.bd_seq is not None and number != self.bd_seq):
+        is_known = number is not None and self.bd_seq is not None
+        is_told = is_known and number == self.bd_seq  # which is that of the session before, of a node whose birth was not heard
+        if self.state is State.DEAD or (is_told if self.state is State.REBORN else is_known and not is_told):
             return Heard(_NOTHING)
+        self.bd_seq = self.bd_seq if number is None else number
         self.state = State.DEAD
         for birth in self.births.values():
             birth.valid = False
