@@ -42,6 +42,7 @@ from streams.watchdog import Watchdog
 from streams.worker.descriptors import raise_limit
 from streams.worker.loopback import is_loopback
 from streams.worker.process import Worker
+from streams.worker.same_topics import SameTopics
 from streams.writers import Writers
 
 # Encoding and queueing a slice takes 5 ms: what other partitions wait for at most.
@@ -75,7 +76,7 @@ class App(faust.App):
         self.cluster = ""
         """Kafka's own name for itself, once it was asked."""
         self.topic_ids: Mapping[str, str] = {}
-        """Topic → Kafka's id of it, of those read and written, when the worker started."""
+        """Topic → Kafka's id of it (empty: not told), of those read and written, changelogs included, when the worker started."""
         self.schema_ids: Mapping[str, int] = {}
         """Topic → id of the schema its records are written with."""
         super().__init__(
@@ -110,6 +111,7 @@ class App(faust.App):
         self.waits: list[Waits] = []
         """What is asked for the partitions that wait for something which is away."""
         self.watchdog = Watchdog(self)
+        self.same_topics = SameTopics(self)
         web.mount(self)
         self.on_worker_init.connect(self._prepare)
 
@@ -124,8 +126,8 @@ class App(faust.App):
         return self._writers
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:
-        """The watchdog, what reading needs, Faust's own services, then ours; they stop in the opposite order."""
-        return [self.watchdog, *self.prerequisites, *super().on_init_dependencies(), *self.services]
+        """Those that watch, what reading needs, Faust's own services, then ours; they stop in the opposite order."""
+        return [self.watchdog, self.same_topics, *self.prerequisites, *super().on_init_dependencies(), *self.services]
 
     async def on_first_start(self) -> None:
         """Faust's hook before anything starts."""
@@ -202,7 +204,7 @@ class App(faust.App):
         wanted = {named(contract.topic): contract.partitions for contract in (*self.reads, *self.writes)} | changelogs
         self.cluster = require_topics(settings().kafka, wanted)
         try:
-            self.topic_ids = topic_ids(settings().kafka, wanted)
+            self.topic_ids = {topic: identity or "" for topic, identity in topic_ids(settings().kafka, wanted).items()}
         except KafkaException as error:
             message = f"Kafka at {settings().kafka} does not tell its topics' ids ({error.args[0].str()}). Start the worker again."
             raise KafkaAway(message) from error

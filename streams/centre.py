@@ -59,7 +59,7 @@ class Centre(Service):
 
     async def on_start(self) -> None:
         """Connect in the background."""
-        self.producer = Producer(settings().centre)
+        self.producer = Producer(settings().centre, gone=self._gone)
         self._registry = Registry(settings().centre_registry, settings().data / "schemas")
         self._ends.connect(self._app.reads)
 
@@ -72,6 +72,10 @@ class Centre(Service):
         while not self.should_stop:
             self._answers = await asyncio.to_thread(self._ends.ask)
             await self.sleep(PROBE_SECONDS)
+
+    def _gone(self, topic: str) -> None:
+        where = f"the centre's Kafka at {settings().centre}"
+        self._app.give_up(f"{topic}: gone from {where}. Run `headrace topics` there, which makes it; then start it again.")
 
     def _note(self, state: RetryCallState) -> None:
         self._problem = str(state.outcome.exception()) if state.outcome else ""

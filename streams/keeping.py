@@ -27,7 +27,7 @@ from streams.producer import DeliveryFailed, Producer
 from streams.rounds import Round, refusals
 from streams.settings import settings
 from streams.spool import Outgoing, Spool, SpoolBusy
-from streams.topics import REFUSALS, create_missing
+from streams.topics import MISSING, REFUSALS, create_missing
 
 # Kafka answers within some milliseconds, and within a second where its disk or its garbage is in the way; CoAP devices ask again after two.
 PATIENCE_SECONDS: Final = 2.0
@@ -64,7 +64,8 @@ class Keeping(Service):
         self._overdue: set[asyncio.Future[None]] = set()
         self._unconfirmed = 0
         """Rounds that were sent, and neither lie with Kafka nor in the spool yet."""
-        self._topics = set(map(named, CONTRACTS))
+        self._catalogued = frozenset(map(named, CONTRACTS))
+        self._topics = {*self._catalogued}
         self._unmade: set[str] = set()
         """Topics that are not there yet."""
         self._refused: dict[str, KafkaError] = {}
@@ -239,13 +240,18 @@ class Keeping(Service):
         return consignment
 
     async def _delivered(self, records: Sequence[Outgoing], consignment: Consignment) -> None:
-        """Count what Kafka has; what it refuses for good is a dead letter. Raises DeliveryFailed where the producer can go on no more."""
+        """Count what Kafka has; what it refuses for good is a dead letter. Raises DeliveryFailed where the producer can go on no more.
+
+        A topic of the catalogue that is gone is the worker's end, and no record's fault.
+        """
         for tenant, count in Counter(record.tenant for record in records).items():
             self.counts[tenant]["delivered"] += count
         if not consignment.refused:
             return
         refused = [(record, consignment.refused[record.value]) for record in records if record.value in consignment.refused]
         for record, error in refused:
+            if error.name() in MISSING and record.topic in self._catalogued:
+                self.app.same_topics.gone(record.topic)
             if error.name() not in REFUSALS:
                 raise DeliveryFailed(record.topic, len(refused), error)
             self.log.error("kafka_refused topic=%s error=%s", record.topic, error.str())

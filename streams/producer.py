@@ -13,6 +13,7 @@ from confluent_kafka import Producer as Librdkafka
 
 from streams.access import options
 from streams.consignment import Consignment, Header
+from streams.topics import MISSING
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +64,13 @@ class Producer:
         queue_records: int = 100_000,
         queue_kbytes: int = 65_536,
         delivery_seconds: float = 0,
+        gone: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Connect in the background to `servers` (host:port, comma-separated). `delivery_seconds` 0: retry for as long as it takes."""
+        """Connect in the background to `servers` (host:port, comma-separated). `delivery_seconds` 0: retry for as long as it takes.
+
+        `gone` is told the topic of a failed delivery where Kafka has no such topic.
+        """
+        self._gone = gone
         self._librdkafka = Librdkafka(
             {
                 **options(servers),
@@ -240,6 +246,8 @@ class Producer:
             self._failure = (topic, error)
             logger.error("delivery failed topic=%s error=%s", topic, error)
         self.failures += 1
+        if error.name() in MISSING:
+            self._gone(topic)
 
     def _collect(self) -> None:
         if self._collector is None or self._collector.done():

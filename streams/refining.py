@@ -35,7 +35,6 @@ from streams.pieces import located
 from streams.reader import look_back
 from streams.settings import settings
 from streams.watch.gatherer import gathered
-from streams.watch.logs import Logs
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +82,7 @@ class Messages(Intake):
     def _look_back(self, partition: int, end: int) -> tuple[str, list[Batch]]:
         topic = named(self.contract.topic)
         # it may have been made anew since the worker started
-        identity = topic_ids(settings().kafka, [topic]).get(topic, self.app.topic_ids.get(topic, ""))
+        identity = topic_ids(settings().kafka, [topic])[topic] or self.app.topic_ids.get(topic, "")
         return identity, list(look_back(self.contract, partition, end, WINDOW))
 
 
@@ -101,7 +100,6 @@ class Refining(Service):
         self._of = {named(contract.topic): Messages(app, contract) for contract in contracts}
         app.writes += [made for made in (CITY_READINGS, DISTRICTS) if made not in app.writes]
         app.services.append(self)
-        Logs(app, [*self._of], _is_not_read)
         app.agent(app.batch_topic(*contracts), name=f"refine-{contracts[0].topic}")(self._consume)
 
     async def take(self, arrived: Sequence[tuple[Messages, EventT[Any]]]) -> None:
@@ -147,10 +145,3 @@ class Refining(Service):
     async def _consume(self, stream: Any) -> None:  # noqa: ANN401  # Faust's streams are not typed for raw channels
         async for arrived in gathered(stream, lambda tp: self._of[tp.topic]):
             await self.take(arrived)
-
-
-def _is_not_read(topics: Sequence[str]) -> str:
-    return (
-        f"{' and '.join(topics)}: made anew while this worker ran, which reads the topics that were there when it started. "
-        "Start it again: what is in the new one is read from its first record on."
-    )

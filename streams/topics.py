@@ -15,17 +15,17 @@ logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS: Final = 5
 HOUR_MS: Final = 3_600_000
-REFUSALS: Final = {
+MISSING: Final = {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"}
+"""What Kafka, or librdkafka for it, says of a topic that is not there."""
+REFUSALS: Final = MISSING | {
     "MSG_SIZE_TOO_LARGE",
     "INVALID_MSG_SIZE",
     "INVALID_RECORD",
-    "UNKNOWN_TOPIC_OR_PART",
     "TOPIC_EXCEPTION",
     "TOPIC_AUTHORIZATION_FAILED",
     "INVALID_CONFIG",
     "INVALID_PARTITIONS",
     "POLICY_VIOLATION",
-    "_UNKNOWN_TOPIC",
     "_UNKNOWN_PARTITION",
 }
 """What Kafka says of a record, or of a topic, that it will never take. Any other error of a record is the producer's own end."""

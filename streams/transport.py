@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Iterator, Mapping
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from confluent_kafka import Message as Report
 from faust.tables.manager import TableManager
@@ -16,6 +16,9 @@ from streams.fetching import ConsumerThread
 from streams.inflight import InFlight
 from streams.producer import Producer as BulkProducer
 from streams.replication import replicate
+
+if TYPE_CHECKING:
+    from streams.assembly import App
 
 # How soon a partition that was held up is read again while the others have nothing to read; Faust takes a second.
 HELD_SECONDS: Final = 0.05
@@ -170,7 +173,8 @@ class Producer(FaustProducer):
         """Connect."""
         # Faust stalls its streams when 100 messages wait; librdkafka's own queue is the bound that matters here.
         self.buffer.max_messages = 50_000
-        self.bulk = BulkProducer(",".join(driver.server_list(self.transport.url, Transport.default_port)))
+        servers = ",".join(driver.server_list(self.transport.url, Transport.default_port))
+        self.bulk = BulkProducer(servers, gone=cast("App", self.app).same_topics.gone)
         await super().on_start()
 
     async def on_stop(self) -> None:

@@ -33,9 +33,8 @@ from streams.settings import settings
 from streams.store import Store
 from streams.transport import Consumer
 from streams.watch.gatherer import Arrived, gathered
-from streams.watch.logs import Logs
 from streams.watch.pacing import pace
-from streams.watch.recovery import StateLost, changed_in_mid_run, recovered
+from streams.watch.recovery import StateLost, forget, recovered
 from streams.watch.turns import due, pause
 from streams.worker.threads import Threads
 from tables.checkpoint import Checkpoint
@@ -67,7 +66,8 @@ class Watching(Service):
         self._changelog = f"{app.conf.id}-{table}-changelog"
         self._checkpointing = asyncio.Lock()
         self._folds = Threads(f"folds-{domain.name}")
-        self._logs = Logs(app, (named(domain.source.topic), self._changelog), partial(changed_in_mid_run, domain))
+        self._logs = (named(domain.source.topic), self._changelog)
+        app.same_topics.remedies |= dict.fromkeys(self._logs, forget(domain))
         app.reads.append(domain.source)
         app.writes += [windows, ALERTS, COMMANDS, LATE]
         app.services.append(self)
@@ -127,7 +127,7 @@ class Watching(Service):
     def _lane(self, tp: TP) -> Lane:
         if tp not in self.lanes:
             watch = Watch(self.domain, settings().tenant)
-            watch.ledger.logs = self._logs.ids
+            watch.ledger.logs = {topic: identity for topic in self._logs if (identity := self.app.topic_ids.get(topic))}
             try:
                 recovered(watch, tp, self._changelog, self._replica(tp), cast(Consumer, self.app.consumer).committed(tp))
             except StateLost as lost:

@@ -1,6 +1,6 @@
 """A partition's state as its changelog has it, if it is the state of the log that is there; else what happened, and what accepts it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from faust.types import TP
 
@@ -36,10 +36,9 @@ def recovered(watch: Watch, tp: TP, name: str, changelog: Mapping[bytes, bytes],
     return watch
 
 
-def changed_in_mid_run(domain: Domain, topics: Sequence[str]) -> str:
-    """What to say where topics that the state rests on were made anew under a running worker."""
+def forget(domain: Domain) -> str:
+    """What to do where a topic that the state rests on is another one than when its worker started."""
     return (
-        f"{' and '.join(topics)}: made anew while this worker ran, so its state is that of a log which is gone. "
-        f"Stop the workers and run `headrace state forget {domain.name}`: it forgets the state, and {domain.source.topic} is read from its "
-        "first record on."
+        f"Stop the workers and run `headrace state forget {domain.name}`: it forgets the state of a log which is gone, and "
+        f"{domain.source.topic} is read from its first record on."
     )

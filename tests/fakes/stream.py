@@ -144,7 +144,7 @@ class Member:
         self.consumer = SimpleNamespace(
             assignment=lambda: set(self.partitions), park=self.parked.add, unpark=self.parked.discard, committed=self.kafka.committed.get
         )
-        self.conf, self.topic_ids = SimpleNamespace(id=name), {}
+        self.conf, self.topic_ids, self.same_topics = SimpleNamespace(id=name), {}, SimpleNamespace(remedies={})
         self.reads, self.writes, self.services, self.waits, self.checks = [], [], [], [], {}
         self.metrics = SimpleNamespace(sources=[], batch=lambda *_: None, checkpoint=lambda *_: None)
         self.registry_answers = asyncio.Event()

@@ -4,10 +4,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from confluent_kafka import KafkaError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agents.gateway.message import Verdict
+from schemas.catalog import READINGS
 from streams import keeping as module
 from streams.keeping import Keeping
 from streams.rounds import Round
@@ -147,6 +149,30 @@ async def test_a_spool_that_cannot_be_read_is_asked_again_and_does_not_spin(keep
     disk.mend()
     await until(lambda: not keeping.spool.backlog)
     adds_up(keeping)
+
+
+@pytest.mark.parametrize("away_first", [False, True])
+async def test_messages_for_a_topic_of_the_catalogue_that_is_gone_stay_with_the_gateway_which_ends(keeping, cluster, away_first):
+    """Its Kafka was replaced by an empty one."""
+
+    class Ended(Exception):
+        pass
+
+    def gone(topic):
+        raise Ended(topic)
+
+    keeping.app.same_topics = SimpleNamespace(gone=gone)
+    cluster.away = away_first
+    if away_first:
+        assert await through(keeping, record(0, "a", READINGS.topic)) == [Verdict.SPOOLED]
+    cluster.refused, cluster.away = {READINGS.topic: KafkaError._UNKNOWN_TOPIC}, False
+    if away_first:
+        await until(lambda: keeping.crashed)
+        assert isinstance(keeping.crash_reason, Ended)
+        assert keeping.spool.rows["a"] == 1
+    else:
+        with pytest.raises(Ended, match=READINGS.topic):  # before who sent it hears that it is safe
+            await through(keeping, record(0, "a", READINGS.topic))
 
 
 BATCH = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["old", "new"])), min_size=1, max_size=4)
