@@ -9,7 +9,7 @@ g      ?= factory
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-soak test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway bench-idle bench-tenancy chaos fuzz dashboards outdated release-schemas up down worker
+.PHONY: help demo demo-soak test check bench bench-quick bench-prediction bench-queries bench-recovery bench-reload bench-closed-loop bench-plants bench-gateway bench-idle bench-tenancy chaos fuzz dashboards reference docs outdated release-schemas up down worker
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,10 +23,16 @@ demo-soak: ## Run that N times from a fresh clone with nothing cached, three of 
 test: check ## Run the checks and every test
 	$(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder
 
-check: $(DEV) ## Lint, formatting and types
+check: $(DEV) docs ## Lint, formatting, types, and the documents
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+docs: $(DEV) ## Build the documents as a site in .site/; a broken link fails it
+	$(BIN)/zensical build --strict
+
+reference: $(DEV) ## Write the pages of docs/reference/ that are made from the code anew
+	$(BIN)/python -m deploy.reference.write
 
 bench: $(DEV) ## Measure throughput and latency beside stock Faust and Quix Streams, write bench/RESULTS.md
 	$(BIN)/python -m bench.run

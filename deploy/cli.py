@@ -71,7 +71,8 @@ To see everything at once: headrace demo. Piece by piece: headrace up; then, in 
 streams.factory worker -l info, streams.warehouse, streams.gateway) and headrace simulate factory; then headrace read alerts.
 Where something is not well: headrace doctor.
 
-Variables HEADRACE_KAFKA, HEADRACE_REGISTRY, HEADRACE_MQTT, HEADRACE_CLICKHOUSE and others say where things are; README.md lists them.""",
+Variables HEADRACE_KAFKA, HEADRACE_REGISTRY, HEADRACE_MQTT, HEADRACE_CLICKHOUSE and others say where things are;
+docs/reference/settings.md lists them.""",
 )
 
 

@@ -33,7 +33,7 @@ A file is YAML:
 
 \b
 mappings:
-  - pattern: bins/+/level            # MQTT topic filter; of several that match, the one that says more of its first levels counts
+  - pattern: bins/+/level            # MQTT topic filter; the one whose first levels are literal for longer counts
     topic: iot.devices.raw           # Kafka topic; {1} is what the pattern's first wildcard matched
     data_type: waste                 # what the messages are, for those who read them
     device: "{1}"                    # the device's name ("{1}")

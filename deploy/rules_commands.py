@@ -47,7 +47,7 @@ rules:
     escalates: value > critical      # while this holds, the episode has a higher severity
     escalates_to: CRITICAL           # which one, else the next higher
     message: "{subject} of {device} is {value:.1f}, near its critical {threshold:g}"
-    command: slow-down               # optional: what the machine is told when an episode begins or is reopened (over readings)
+    command: slow-down               # optional: the command sent when an episode begins or reopens (readings only)
 
 A rule that has the name of one in the code stands in its place. Conditions look at one row: they compare and calculate, CASE, IN, LIKE,
 COALESCE, ABS, ROUND, LEFT, SPLIT_PART, EXTRACT and the like, in at most 1,000 characters. Nothing in them looks at other rows or makes

@@ -23,7 +23,7 @@ def unknown(environment: Mapping[str, str], settings: Set[str]) -> Iterator[str]
         if name in settings or name in (FOLDER, SERVICE, DASHBOARDS, SIMULATE_TOKEN) or _is_of_kubernetes(name, environment):
             continue
         near = get_close_matches(name.removeprefix(PREFIX), [setting.removeprefix(PREFIX) for setting in settings], 1)
-        yield f"{name} is no setting" + (f"; did you mean {PREFIX}{near[0]}?" if near else ": README and docs/city.md list them.")
+        yield f"{name} is no setting" + (f"; did you mean {PREFIX}{near[0]}?" if near else ": docs/reference/settings.md lists them.")
 
 
 def _is_of_kubernetes(name: str, environment: Mapping[str, str]) -> bool:

@@ -9,7 +9,7 @@ from deploy.embedded.stack import LocalStack, on_free_ports
 from tests.integration.line import Worker
 from tests.integration.walkthrough import Reader
 
-PAGE = "docs/city.md"
+PAGE = "docs/how-to/run-a-city.md"
 HTTP = "127.0.0.1:18090"
 
 

@@ -11,7 +11,7 @@ from deploy.embedded.stack import LocalStack, on_free_ports
 from tests.integration.line import Worker, wait
 from tests.integration.walkthrough import Reader
 
-PAGE = "docs/add-a-device-type.md"
+PAGE = "docs/how-to/add-a-device-type.md"
 
 
 @pytest.fixture(scope="module")

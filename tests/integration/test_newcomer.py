@@ -1,4 +1,4 @@
-"""What README says about adding a sensor type, a rule and a domain, followed word by word, does what it says."""
+"""What the pages about adding a sensor type, a rule and a domain say, followed word by word, does what it says."""
 
 import sys
 import time
@@ -14,6 +14,8 @@ from schemas.catalog import ALERTS, DEAD_LETTERS, READINGS
 from schemas.registry import Registry
 from tests.integration.line import PATIENCE, Topics, Worker, http, wait
 from tests.integration.walkthrough import ROOT, Reader
+
+SENSOR_TYPE, RULE = "docs/how-to/add-a-sensor-type.md", "docs/how-to/add-a-rule.md"
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +63,10 @@ def send(kafka, *readings):
 
 
 def test_a_domain_added_by_its_page_has_windows_alerts_and_rows(reader, topics, worker):
-    assert "](docs/add-a-domain.md)" in (ROOT / "README.md").read_text()
-    told = [orjson.loads(line) for line in reader.follow("docs/add-a-domain.md", "Add a domain").splitlines() if line.startswith("{")]
+    assert "](docs/how-to/add-a-domain.md)" in (ROOT / "README.md").read_text()
+    told = [
+        orjson.loads(line) for line in reader.follow("docs/how-to/add-a-domain.md", "Add a domain").splitlines() if line.startswith("{")
+    ]
     raised, cleared, window = told
     assert [(alert["rule"], alert["status"], alert["value"]) for alert in (raised, cleared)] == [
         ("high-water", "RAISED", 561.5),
@@ -74,10 +78,10 @@ def test_a_domain_added_by_its_page_has_windows_alerts_and_rows(reader, topics, 
         wait(lambda: answer(warehouse, "/warehouse/counts")["rows"]["level_windows"] >= 1, warehouse.tail, worker=warehouse)
 
 
-def test_a_sensor_type_and_rules_added_by_readme_are_judged_by(kafka, reader, topics, worker):
-    reader.follow("README.md", "A sensor type in the code")
-    reader.follow("README.md", "A rule in the code")
-    make, apply, retire = reader.steps("README.md", "A rule")
+def test_a_sensor_type_and_rules_added_by_their_pages_are_judged_by(kafka, reader, topics, worker):
+    reader.follow(SENSOR_TYPE, "In the code")
+    reader.follow(RULE, "In the code")
+    make, apply, retire = reader.steps(RULE, "Without a restart")
     reader.do(make)
     with worker("streams.factory") as factory:
         assert "near-critical" in reader.do(apply)
@@ -98,7 +102,7 @@ def test_a_sensor_type_and_rules_added_by_readme_are_judged_by(kafka, reader, to
         send(kafka, ("temperature", 149))
         topics.wait_until_read(factory)
         assert topics.frame(ALERTS).filter(rule="near-critical", status="CLEARED")["subject"].to_list() == ["temperature"]
-        make, apply, retire = reader.steps("README.md", "A sensor type")
+        make, apply, retire = reader.steps(SENSOR_TYPE, "Without a restart")
         reader.do(make)
         assert "flow" in reader.do(apply)
         wait(lambda: is_in_force(factory, "flow"), factory.tail, worker=factory)

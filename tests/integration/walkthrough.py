@@ -44,7 +44,7 @@ class Reader:
             if token.type == "inline":
                 sentence = token
             elif token.type == "fence":
-                yield Step(sentence.content, named(sentence), token.info, token.content)
+                yield Step(" ".join(sentence.content.split()), named(sentence), token.info, token.content)
 
     def follow(self, page: str, heading: str) -> str:
         """What the section's commands say."""

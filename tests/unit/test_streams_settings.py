@@ -43,8 +43,8 @@ def test_settings_are_read_once(monkeypatch):
         ("CENTER", "HEADRACE_CENTER is no setting; did you mean HEADRACE_CENTRE?"),
         ("KAFKA_SERVERS", "HEADRACE_KAFKA_SERVERS is no setting; did you mean HEADRACE_KAFKA_USER?"),
         ("MQQT", "HEADRACE_MQQT is no setting; did you mean HEADRACE_MQTT?"),
-        ("XYZZY_PLUGH_QUUX", "HEADRACE_XYZZY_PLUGH_QUUX is no setting: README and docs/city.md list them."),
-        ("", "HEADRACE_ is no setting: README and docs/city.md list them."),
+        ("XYZZY_PLUGH_QUUX", "HEADRACE_XYZZY_PLUGH_QUUX is no setting: docs/reference/settings.md lists them."),
+        ("", "HEADRACE_ is no setting: docs/reference/settings.md lists them."),
     ],
 )
 def test_a_variable_that_is_no_setting_is_refused_with_the_one_that_was_meant(monkeypatch, name, said):

@@ -1,0 +1,1 @@
+"""Reference pages of the documents, written from the code that they describe."""

@@ -1,0 +1,76 @@
+"""What a machine can check of the documents: lines, links, paths, and pages that are written from the code."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+from deploy.reference.write import FOLDER, pages
+
+ROOT = Path(__file__).parents[1]
+PAGES = [path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))]
+# A path of a file or folder of ours, as text in backquotes.
+PATH = re.compile(r"(?:schemas|tables|agents|streams|deploy|bench|tests|docs)/[\w./-]*")
+# Written when something runs, or by the reader.
+NOT_YET = {"docs/", "schemas/released/"}
+
+
+@cache
+def tokens(page):
+    return MarkdownIt().enable("table").parse((ROOT / page).read_text())
+
+
+def children(page, kind):
+    return [child for token in tokens(page) for child in token.children or () if child.type == kind]
+
+
+@cache
+def anchors(page):
+    headings = [after.content for token, after in zip(tokens(page), tokens(page)[1:], strict=False) if token.type == "heading_open"]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
+def test_lines_of_a_document_have_at_most_120_characters_but_for_rows_of_tables_and_pictures(page):
+    lines = (ROOT / page).read_text().splitlines()
+    assert [line for line in lines if len(line) > 120 and not line.startswith(("|", "!["))] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_between_documents_leads_somewhere(page):
+    links = [str(child.attrGet("href")) for child in children(page, "link_open")]
+    links += [str(child.attrGet("src")) for child in children(page, "image")]
+    for link in links:
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / name if name else ROOT / page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target.resolve().relative_to(ROOT).as_posix()), link
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/")])
+def test_no_page_of_the_site_links_out_of_it(page):
+    for child in children(page, "link_open"):
+        link = str(child.attrGet("href"))
+        assert re.match(r"[a-z]+:", link) or ((ROOT / page).parent / link).resolve().is_relative_to(ROOT / "docs"), link
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
+def test_every_path_that_a_document_names_is_there(page):
+    text = (ROOT / page).read_text()
+    named = {path.content for path in children(page, "code_inline") if PATH.fullmatch(path.content)}
+    made = set(re.findall(r"new file `([^`]*)`", " ".join(text.split())))
+    assert {path for path in named - made - NOT_YET if not (ROOT / path).exists()} == set()
+
+
+def test_readme_and_architecture_are_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+    assert len((ROOT / "ARCHITECTURE.md").read_text().splitlines()) <= 250
+
+
+def test_the_reference_pages_are_those_of_the_code():
+    assert {name: (FOLDER / name).read_text() for name in pages()} == pages(), "run `make reference`"
