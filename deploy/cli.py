@@ -87,7 +87,7 @@ def headrace(
     version: Annotated[bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Which this is.")] = False,
 ) -> None:
     """Stream processing on Kafka."""
-    # librdkafka's own lines: commands tell of its errors in words
+    # a record that was not delivered is told in a command's own words
     logging.getLogger("streams.producer").addHandler(logging.NullHandler())
 
 

@@ -29,21 +29,19 @@ def named(name: str) -> str:
     return in_kafka(settings().tenant, name)
 
 
-def options(servers: str, ours: Settings | None = None) -> dict[str, Any]:
-    """Options of any client of librdkafka's for the Kafka at `servers` (host:port, comma-separated): as the settings say who we are."""
+def quiet(servers: str, ours: Settings | None = None) -> dict[str, Any]:
+    """Options of every client of librdkafka's for the Kafka at `servers` (host:port, comma-separated): as the settings say who we are.
+
+    It writes no lines of its own, some a second while Kafka is away: errors are told by whoever asks, an absence by the watchdog.
+    """
     ours = ours or settings()
-    made: dict[str, Any] = {"bootstrap.servers": servers, "security.protocol": protocol(ours)}
+    made: dict[str, Any] = {"bootstrap.servers": servers, "security.protocol": protocol(ours), "log_level": 0}
     if ours.kafka_user:
         secret = ours.kafka_password.get_secret_value()
         made |= {"sasl.mechanism": MECHANISM, "sasl.username": ours.kafka_user, "sasl.password": secret}
     if ours.kafka_ca:
         made["ssl.ca.location"] = ours.kafka_ca
     return made
-
-
-def quiet(servers: str, ours: Settings | None = None) -> dict[str, Any]:
-    """The same for who tells of what goes wrong in words of its own, and wants no lines of librdkafka's on standard error."""
-    return {**options(servers, ours), "log_level": 0}
 
 
 def protocol(ours: Settings) -> str:

@@ -8,7 +8,7 @@ from typing import Final, cast
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from schemas.catalog import Contract
-from streams.access import named, options
+from streams.access import named, quiet
 from streams.batches import Batch
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Inbox:
         """Connect in the background."""
         self._consumer = Consumer(
             {
-                **options(self._servers),
+                **quiet(self._servers),
                 "group.id": self._group,
                 "auto.offset.reset": "earliest",
                 "enable.auto.offset.store": False,
@@ -44,7 +44,6 @@ class Inbox:
                 "session.timeout.ms": SESSION_MS,
                 "heartbeat.interval.ms": 2_000,
                 "reconnect.backoff.max.ms": 1_000,
-                "log_level": 0,
             }
         )
         self._consumer.subscribe([self._topic], on_assign=self._gain, on_revoke=self._forget, on_lost=self._forget)

@@ -8,7 +8,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from schemas.quoting import quoted
 
-# aiokafka and librdkafka ask again some times a second, and say so each time. What goes on is told ever more seldom.
+# aiokafka asks again some times a second, and says so each time. What goes on is told ever more seldom.
 SECONDS: Final = 10.0
 MOST_SECONDS: Final = 640.0
 LOQUACIOUS: Final = (
@@ -19,7 +19,6 @@ LOQUACIOUS: Final = (
     "aiokafka.consumer.group_coordinator",
     "aiohttp.server",  # a traceback for each request that is none
     "coap-server",  # a line for each datagram that is none
-    "streams.producer",  # librdkafka's lines are told there
     "streams.transport",
     "streams.fetching",
 )

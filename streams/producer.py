@@ -11,7 +11,7 @@ from typing import Any, cast
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as Librdkafka
 
-from streams.access import options
+from streams.access import quiet
 from streams.consignment import Consignment, Header
 from streams.topics import MISSING
 
@@ -73,7 +73,7 @@ class Producer:
         self._gone = gone
         self._librdkafka = Librdkafka(
             {
-                **options(servers),
+                **quiet(servers),
                 "acks": "all",
                 "enable.idempotence": True,
                 "partitioner": "murmur2_random",  # Java's and Faust's; the default, CRC32, breaks co-partitioning
@@ -84,7 +84,6 @@ class Producer:
                 "queue.buffering.max.kbytes": queue_kbytes,
                 "message.timeout.ms": int(delivery_seconds * 1000),
                 "reconnect.backoff.max.ms": 1000,  # the default, 10 s, keeps a returned broker waiting
-                "logger": logger,
             }
         )
         self._failure: tuple[str, KafkaError] | None = None
@@ -258,7 +257,7 @@ class Producer:
         while len(self._librdkafka):
             before = self.outstanding
             if self._librdkafka.poll(0):
-                if self.outstanding < before:  # what it counts may be lines of librdkafka's log
+                if self.outstanding < before:  # what it counts may be errors of connections
                     self._heard_at = time.monotonic()
                 self._reported.set()
                 self._reported = asyncio.Event()

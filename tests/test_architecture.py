@@ -63,6 +63,32 @@ def test_faust_is_imported_only_under_streams():
     assert {name for name in faust if package_of(name) != "streams"} <= {"bench/stock_faust.py"}
 
 
+def kafka_clients(tree):
+    """Every call that makes a client of librdkafka's."""
+    kinds = {"Producer", "Consumer", "AdminClient", "SerializingProducer", "DeserializingConsumer"}
+    names = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "confluent_kafka"
+        for alias in node.names
+        if alias.name in kinds
+    }
+    yield from (node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names)
+
+
+def test_every_client_of_kafka_has_its_options_from_one_place_and_writes_no_lines_of_its_own():
+    loud = [
+        f"{name}:{client.lineno}"
+        for name, tree in TREES.items()
+        if package_of(name) in DIRECTION
+        for client in kafka_clients(tree)
+        if not any(isinstance(node, ast.Name) and node.id == "quiet" for node in ast.walk(client))
+    ]
+    assert loud == []
+    modules = {module for name, tree in TREES.items() if package_of(name) in DIRECTION for module in imports(tree)}
+    assert "confluent_kafka.aio" not in modules  # its clients would not be seen here
+
+
 def test_the_environment_is_read_only_by_the_settings():
     reading = {name for name, tree in TREES.items() if {("os", "environ"), ("os", "getenv")} & set(attributes(tree))}
     assert reading == {"streams/settings.py"}

@@ -84,8 +84,10 @@ class Reader:
         self._tenant = settings.tenant
         self._last: Figures | None = None
         self._rows_at = 0.0
-        common = {**quiet(settings.kafka, settings), "enable.auto.commit": False}
-        self._groups = {name: Consumer({**common, "group.id": in_kafka(self._tenant, name)}) for name in READ}
+        self._groups = {
+            name: Consumer({**quiet(settings.kafka, settings), "enable.auto.commit": False, "group.id": in_kafka(self._tenant, name)})
+            for name in READ
+        }
 
     def read(self) -> Figures:
         """The figures now; those before, if Kafka does not answer."""

@@ -20,7 +20,7 @@ def test_a_user_means_sasl_and_an_authority_means_tls(said, protocol, tmp_path):
         said = said | {"kafka_ca": str(tmp_path / said["kafka_ca"])}
         (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----")
     ours = Settings(**said, kafka_password=SecretStr("secret"))
-    options = access.options("host:9092", ours)
+    options = access.quiet("host:9092", ours)
     assert options["security.protocol"] == protocol
     assert options.get("sasl.password") == ("secret" if "kafka_user" in said else None)
     assert options.get("ssl.ca.location") == said.get("kafka_ca")

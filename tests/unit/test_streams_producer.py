@@ -9,7 +9,7 @@ from tests.fakes.producer import Cluster
 NOWHERE = "127.0.0.1:9"
 
 
-async def test_kafka_is_silent_only_while_records_wait_for_it():
+async def test_kafka_is_silent_only_while_records_wait_for_it(capfd, caplog):
     producer = Producer(NOWHERE)
     assert producer.silent_seconds == 0
     await producer.send_batch("topic", [None], [b"value"])
@@ -17,6 +17,8 @@ async def test_kafka_is_silent_only_while_records_wait_for_it():
         # that an attempt to connect fails, each second, is no answer
         while not producer.silent_seconds > 3:  # noqa: ASYNC110, the clock sets no event
             await asyncio.sleep(0.01)
+    # the watchdog tells of the absence, once; librdkafka would at each attempt
+    assert (*capfd.readouterr(), [record for record in caplog.records if record.name == "streams.producer"]) == ("", "", [])
     await producer.close()
     assert producer.outstanding == producer.silent_seconds == 0
 
