@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -70,8 +71,8 @@ def _marked(pairs: list[tuple[str, Any]]) -> dict[str, Any] | ValueError:
 
 
 def _twice(pairs: list[tuple[str, Any]]) -> ValueError:
-    names = [name for name, _ in pairs]
-    return ValueError(f"member {quoted(next(name for name in names if names.count(name) > 1))} is there twice: name it once")
+    twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+    return ValueError(f"member {quoted(twice)} is there twice: name it once")
 
 
 def _mark(value: object) -> ValueError | None:

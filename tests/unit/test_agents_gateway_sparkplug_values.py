@@ -134,6 +134,26 @@ def test_properties_are_plain_data_of_every_kind():
     assert properties(found) == {"low": -2, "set": {"unit": "C"}, "sets": [{"unit": "C"}, {"unit": "C"}], "none": None}
 
 
+SPEED = {"name": b"speed", "datatype": 3, "int_value": 1}
+PARAMETER = {"name": b"speed", "type": 3, "int_value": 1}
+
+
+@pytest.mark.parametrize(
+    ("read", "why"),
+    [
+        (lambda: value(metric(template_value={"metrics": [SPEED, SPEED]})), "two members of a template are called 'speed'"),
+        (lambda: value(metric(template_value={"parameters": [PARAMETER, PARAMETER]})), "two parameters of a template are called 'speed'"),
+        (
+            lambda: properties(metric(properties={"keys": [b"u", b"u"], "values": [{"type": 3, "int_value": 1}] * 2}).properties),
+            "two properties of a set are called 'u'",
+        ),
+    ],
+)
+def test_what_is_there_twice_under_one_name_is_told_and_not_lost(read, why):
+    with pytest.raises(ValueError, match=why):
+        read()
+
+
 @pytest.mark.parametrize("field", ["int_value", "long_value"])
 def test_a_number_without_its_data_type_is_read_only_where_every_type_has_the_same(field):
     assert value(metric(**{field: 127})) == 127

@@ -2,10 +2,12 @@
 
 import math
 import struct
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from agents.gateway.sparkplug.wire import DataType, text
+from schemas.quoting import quoted
 
 NESTING: Final = 8
 """Templates in templates, and property sets in these: nobody reads deeper ones, and JSON is read to a depth of 64."""
@@ -86,7 +88,7 @@ def properties(found: Any, depth: int = 0) -> dict[str, Any]:  # noqa: ANN401
         raise ValueError(f"a property set of {len(found.keys)} keys and {len(found.values)} values")
     if depth > NESTING:
         raise ValueError(f"property sets are read to a depth of {NESTING}")
-    keys = [text(key, "a property's key") for key in found.keys]
+    keys = _each_once([text(key, "a property's key") for key in found.keys], "properties of a set")
     return dict(zip(keys, (None if each.is_null else plain(each, each.type, depth) for each in found.values), strict=True))
 
 
@@ -146,9 +148,7 @@ def _dataset(found: Any) -> dict[str, Any]:  # noqa: ANN401
 def _template(found: Any, members: Mapping[str, Definition], depth: int) -> dict[str, Any]:  # noqa: ANN401
     if depth > NESTING:
         raise ValueError(f"templates in templates are read to a depth of {NESTING}")
-    names = [text(metric.name, "a member's name") for metric in found.metrics]
-    if len(set(names)) < len(names):
-        raise ValueError("two members of a template have one name")
+    names = _each_once([text(metric.name, "a member's name") for metric in found.metrics], "members of a template")
     told: dict[str, Any] = {"template": text(found.template_ref, "a template's name")} if found.HasField("template_ref") else {}
     if found.HasField("version"):
         told["version"] = text(found.version, "a template's version")
@@ -156,8 +156,17 @@ def _template(found: Any, members: Mapping[str, Definition], depth: int) -> dict
         told["is_definition"] = True
     told["metrics"] = {name: value(each, members.get(name), depth) for name, each in zip(names, found.metrics, strict=True)}
     if found.parameters:
-        told["parameters"] = {text(each.name, "a parameter's name"): plain(each, each.type, depth) for each in found.parameters}
+        parameters = _each_once([text(each.name, "a parameter's name") for each in found.parameters], "parameters of a template")
+        told["parameters"] = {name: plain(each, each.type, depth) for name, each in zip(parameters, found.parameters, strict=True)}
     return told
+
+
+def _each_once(names: list[str], what: str) -> list[str]:
+    """The same names. Raises ValueError where a plain object would lose what the first of two of one name says."""
+    twice = next((name for name, times in Counter(names).items() if times > 1), None)
+    if twice is not None:
+        raise ValueError(f"two {what} are called {quoted(twice)}")
+    return names
 
 
 def _packed(found: bytes, kind: str) -> list[Any]:
