@@ -9,6 +9,7 @@ import typer
 from agents.desk import State
 from agents.rules import Severity
 from deploy.output.listing import Json, plain, show, show_json
+from deploy.output.misuse import Misused
 from deploy.output.times import when
 from deploy.reach import unknown
 from deploy.worker_api import ask
@@ -144,7 +145,7 @@ def silence(
 ) -> None:
     """Have alerts of a device wait for nobody for a time, those that are still to come included."""
     if (alert_id is None) == (device is None):
-        raise typer.BadParameter("name an alert or a --device, one of them")
+        raise Misused("name an alert or a --device, one of them")
     said = {"by": by, "note": note, "minutes": minutes}
     if alert_id is not None:
         _act("silence", alert_id, {}, **said)
@@ -164,7 +165,7 @@ def silences(as_json: Json = False) -> None:
 def _act(what: str, alert_id: str | None, which: dict[str, str | None], **said: Any) -> None:  # noqa: ANN401
     chosen = {name: value for name, value in which.items() if value is not None}
     if (alert_id is None) == (not chosen):
-        raise typer.BadParameter("name one alert, or --device, --rule or --severity for all of those")
+        raise Misused("name one alert, or --device, --rule or --severity for all of those")
     if alert_id is not None:
         alert = ask("desk", "POST", f"{_path(alert_id)}/{what}", json=said)["alert"]
         typer.echo(plain(f"{alert['device_id']} {alert['rule']}: {alert['severity']}, {alert['state']}"))

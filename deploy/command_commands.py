@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from deploy.output.listing import Json, plain, said, show, show_json
+from deploy.output.misuse import Misused
 from deploy.output.times import when
 from deploy.worker_api import ask
 from schemas import json_text
@@ -46,7 +47,7 @@ def send(
     if not isinstance(given, dict):
         raise typer.BadParameter('not a JSON object, such as {"brightness": 80}', param_hint="--parameters")
     if not (device or group or data_type or district):
-        raise typer.BadParameter("say whom: --device, --group, --data-type or --district")
+        raise Misused("say whom: --device, --group, --data-type or --district")
     body: dict[str, Any] = {"command": word, "parameters": given, "expires_seconds": expires, "tenant": tenant, "by": operator()}
     if group or data_type or district:
         chosen = {"name": group, "data_type": data_type, "district": district, "pattern": pattern}

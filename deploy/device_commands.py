@@ -13,6 +13,7 @@ from agents.gateway import mosquitto
 from agents.gateway.identity import PUBLISH, Credential, Kind, digest
 from deploy import mosquitto_files, registry_commands
 from deploy.output.listing import Json, show
+from deploy.output.misuse import Misused
 from deploy.reach import reached, unknown
 from schemas.catalog import CREDENTIALS
 from streams import operators
@@ -127,7 +128,7 @@ def write_mosquitto(
     """
     url = urlsplit(settings().mqtt)
     if not (url.username and url.password):
-        raise typer.BadParameter("HEADRACE_MQTT has no user and password: mqtt://USER:PASSWORD@HOST is how the gateway is to come in")
+        raise Misused("HEADRACE_MQTT has no user and password: mqtt://USER:PASSWORD@HOST is how the gateway is to come in")
     there = [each for each in _there("", "") if not each.revoked]
     for each in there:
         if mosquitto.user(each) is None:
@@ -154,7 +155,7 @@ def _credential(kind: Kind, tenant: str, device: str, name: str, secret: str, pu
         return Credential.model_validate({"tenant": tenant or settings().tenant, "device": device, **about})
     except ValidationError as wrong:
         first = wrong.errors(include_input=False)[0]
-        raise typer.BadParameter(f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from wrong
+        raise Misused(f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from wrong
 
 
 def _give(credential: Credential) -> None:

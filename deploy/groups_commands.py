@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from agents.gateway.groups import Group
 from deploy.operator_files import text_of
 from deploy.output.listing import Json, show
+from deploy.output.misuse import Misused
 from deploy.reach import reached, unknown
 from schemas.catalog import DEVICE_GROUPS
 from streams import operators
@@ -47,7 +48,7 @@ def set_group(
         group = Group(tenant=whose, name=name, data_type=data_type, district=district, devices=ids)
     except ValidationError as wrong:
         first = wrong.errors(include_input=False)[0]
-        raise typer.BadParameter(f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from wrong
+        raise Misused(f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from wrong
     with reached():
         if not ids and operators.latest(DEVICE_GROUPS).filter(pl.col("devices") != "", tenant=whose, name=name).is_empty():
             raise unknown(f"{whose} has no group {name} to end: say its devices, or --file")

@@ -10,12 +10,13 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from deploy.mqtt_client import TIMEOUT_SECONDS, NoAnswer, Unwelcome, connected
+from deploy.output.misuse import Misused
 from streams.settings import settings
 
 
 def _topic(topic: str) -> str:
     if not topic or set(topic) & set("+#\0"):
-        raise typer.BadParameter("a topic to publish to is not empty and has no + or #")
+        raise Misused("a topic to publish to is not empty and has no + or #")
     return topic
 
 

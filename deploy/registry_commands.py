@@ -18,6 +18,7 @@ from agents.gateway.registration import Registration, from_csv, problem
 from agents.gateway.terms import Terms
 from deploy.operator_files import text_of
 from deploy.output.listing import Json, show, show_facts
+from deploy.output.misuse import Misused
 from deploy.output.times import when
 from deploy.reach import reached, unknown
 from schemas.catalog import DEVICES, PRESENCE
@@ -60,7 +61,7 @@ def add(
     said: dict[str, Any] = {"device_type": device_type, "district": district, "protocol": protocol, "firmware": firmware}
     said |= {"tenant_id": tenant or settings().tenant}
     if (csv is None) == (not device):
-        raise typer.BadParameter("say one device's id, or a file with --csv")
+        raise Misused("say one device's id, or a file with --csv")
     devices = _of_file(csv, said) if csv else [_one(said | {"device_id": device, "latitude": latitude, "longitude": longitude})]
     _write(devices)
     typer.echo(f"registered {devices[0].key}" if device else f"registered {len(devices)} devices")
@@ -131,7 +132,7 @@ def _one(fields: dict[str, Any]) -> Registration:
     try:
         return Registration.model_validate(fields)
     except ValidationError as wrong:
-        raise typer.BadParameter(problem(wrong)) from wrong
+        raise Misused(problem(wrong)) from wrong
 
 
 def _of_file(file: Path, unless_said: dict[str, str]) -> list[Registration]:

@@ -8,6 +8,7 @@ from confluent_kafka.admin import AdminClient
 
 from deploy import tenants
 from deploy.output.listing import Json, show_json
+from deploy.output.misuse import Misused
 from deploy.reach import asked
 from deploy.topics import TopicMismatchError, ensure_topics
 from streams.base.forms import TENANT
@@ -23,9 +24,9 @@ Run these as a user that may (HEADRACE_KAFKA_USER and HEADRACE_KAFKA_PASSWORD): 
 
 def _new(name: str) -> str:
     if not TENANT.fullmatch(name):
-        raise typer.BadParameter("a tenant's name is made of small letters, digits and -")
+        raise Misused("a tenant's name is made of small letters, digits and -")
     if name in tenants.RESERVED or name == settings().kafka_user:
-        raise typer.BadParameter(f"{name!r} cannot be a tenant's name: something else in Kafka is called so")
+        raise Misused(f"{name!r} cannot be a tenant's name: something else in Kafka is called so")
     return name
 
 

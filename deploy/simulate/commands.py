@@ -9,6 +9,7 @@ import polars as pl
 import typer
 from rich.console import Console
 
+from deploy.output.misuse import Misused
 from deploy.simulate import kafka_sink, mqtt_sink
 from deploy.simulate.city.commands import city
 from deploy.simulate.delivery import Sink
@@ -65,14 +66,14 @@ def factory(
 ) -> None:
     """Five plants of machines that drift, wear out and are repaired."""
     if seconds is not None and count is not None:
-        raise typer.BadParameter("--for runs as in life, --count at full speed: choose one")
+        raise Misused("--for runs as in life, --count at full speed: choose one")
     try:
         mix = Faults.parse(faults)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+        raise Misused(str(error)) from error
     written = formats.split(",") if to is To.MQTT else ["avro"]
     if unknown := set(written) - mqtt_sink.CONTENT_TYPES.keys():
-        raise typer.BadParameter(f"no format {', '.join(sorted(unknown))}; there are {', '.join(mqtt_sink.CONTENT_TYPES)}")
+        raise Misused(f"no format {', '.join(sorted(unknown))}; there are {', '.join(mqtt_sink.CONTENT_TYPES)}")
     channels = fleet(devices, seed, Wear(shortest=60 * wear[0], longest=60 * wear[1]), written)
     log = None if sent is None else Sent(channels)
     known = Truth(channels, {To.MQTT: mqtt_sink.REJECTED, To.KAFKA: {"avro": kafka_sink.REJECTED}}[to], log)

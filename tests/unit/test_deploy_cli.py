@@ -28,6 +28,25 @@ def test_a_misspelt_command_is_told_what_may_be_meant(words, meant):
     assert (done.exit_code, f"Did you mean '{meant}'" in done.output) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["alerts", "acknowledge"], "name one alert"),
+        (["command", "send", "on"], "say whom"),
+        (["groups", "set", "x", "a b"], "devices: a device's id has"),
+        (["device", "add"], "say one device's id"),
+        (["publish", "a/+", "x"], "a topic to publish to"),
+        (["simulate", "factory", "--for", "1", "--count", "1"], "choose one"),
+    ],
+)
+def test_words_that_do_not_go_together_are_told_in_a_sentence(words, said):
+    done = run(*words)
+    told = " ".join(done.output.replace("│", " ").split())
+    assert (done.exit_code, said in told) == (2, True), told
+    assert "Invalid value" not in told
+    assert "Value error" not in told
+
+
 def test_a_name_that_is_not_there_is_told_in_a_sentence():
     done = run("rules", "retire", "factori", "x")
     assert (done.exit_code, done.output) == (1, "no domain factori; there are factory, city, districts\n")
