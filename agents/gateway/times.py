@@ -55,7 +55,9 @@ def misdated(value: object, arrival: int, remedy: str = "") -> str:
     unit = _unit(value, arrival + AHEAD_MS)
     if unit and type(value) is float and not value.is_integer():
         return f"{told}: it looks like {_NAMES[unit]} with a fraction, a time is a whole number: send whole milliseconds"
-    return f"{told}: it looks like {_NAMES[unit]}, milliseconds are expected{remedy.format(unit)}" if unit else told
+    if unit:
+        return f"{told}: it looks like {_NAMES[unit]}, milliseconds are expected{remedy.format(unit)}"
+    return told if whole(value) is not None else f"{told}: a whole number of milliseconds is expected"
 
 
 def _unit(value: object, latest: int) -> str:

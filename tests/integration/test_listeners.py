@@ -102,6 +102,15 @@ def test_who_sends_more_than_it_may_over_http_is_told_when_to_come_again(setting
     assert numbers(records(settings, device)) == list(range(taken))
 
 
+def test_an_item_in_which_a_member_is_there_twice_costs_itself_alone(settings, client, device):
+    good, twice = (f'{{"topic": "{topic(device)}", "data": {{"value": 1, "sequence": {number}}}}}' for number in ("1", '2, "value": 45'))
+    answer = client.post("/messages", content=f"[{twice}, {good}, {twice}]")
+    assert answer.status_code == 202
+    assert answer.json()["verdicts"] == ["rejected", "delivered", "rejected"]
+    assert answer.json()["errors"] == [{"index": at, "error": "member 'value' is there twice: name it once"} for at in (0, 2)]
+    assert numbers(records(settings, device)) == [1]
+
+
 def test_an_item_that_is_no_message_costs_itself_alone(settings, client, device):
     good = {"topic": topic(device), "data": {"value": 1, "sequence": 1}}
     bad = [
@@ -189,6 +198,24 @@ def test_a_thousand_connections_that_say_nothing_hold_up_nobody_and_are_closed(s
             each.settimeout(PATIENCE)
             assert each.recv(1) == b""
     assert running.log.stat().st_size - size < 100_000
+
+
+async def test_a_browser_names_its_token_as_a_subprotocol_of_websocket(settings, device):
+    token = bearer(settings, device)["Authorization"].split()[1]
+    url = f"ws://{settings.gateway_websocket}/messages"
+    async with aiohttp.ClientSession(headers={"Origin": "https://dashboard.example"}) as client:
+        async with client.ws_connect(url, protocols=("headrace", f"headrace.token.{token}")) as opened:
+            # a browser ends a connection whose server names none of its protocols, or another one
+            assert opened.protocol == "headrace"
+            await opened.send_json({"id": 1, "topic": topic(device), "data": {"value": 1, "sequence": 1}})
+            assert await opened.receive_json() == {"id": 1, "verdict": "delivered"}
+            await opened.send_str(f'{{"id": 2, "topic": "{topic(device)}", "data": {{"value": 4, "value": 45}}}}')
+            assert "member 'value' is there twice" in (await opened.receive_json())["error"]
+        for offered in (("headrace",), ("headrace", "headrace.token.wrong")):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await client.ws_connect(url, protocols=offered)
+            assert refused.value.status == 401
+    assert numbers(records(settings, device)) == [1]
 
 
 async def test_who_sends_more_than_it_may_over_websocket_is_told_to_slow_down(settings, device):

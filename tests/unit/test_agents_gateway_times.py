@@ -76,6 +76,11 @@ def test_a_time_that_no_unit_makes_sound_is_left_to_who_knows_when_it_came():
     assert misdated(5, AT) == f"timestamp is 5, arrived at {AT}"
 
 
+@pytest.mark.parametrize("value", [None, True, "", "1790000000000", "2026-09-21T14:13:20", {}, [1], 0.5, float("nan")])
+def test_what_is_no_time_at_all_is_told_what_is_expected(value):
+    assert misdated(value, AT, "{}").endswith(f", arrived at {AT}: a whole number of milliseconds is expected")
+
+
 @given(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers()), st.integers(-(2**63), 2**63 - 1))
 def test_whatever_a_time_is_it_is_said(value, arrival):
     assert misdated(value, arrival, "{}").startswith("timestamp is ")

@@ -33,7 +33,7 @@ def test_a_misspelt_command_is_told_what_may_be_meant(words, meant):
     [
         (["alerts", "acknowledge"], "name one alert"),
         (["command", "send", "on"], "say whom"),
-        (["groups", "set", "x", "a b"], "devices: a device's id has"),
+        (["groups", "set", "x", "a{b}"], "devices: 'a{b}' cannot be"),
         (["device", "add"], "say one device's id"),
         (["publish", "a/+", "x"], "a topic to publish to"),
         (["simulate", "factory", "--for", "1", "--count", "1"], "choose one"),
