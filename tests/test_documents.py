@@ -11,6 +11,10 @@ from deploy.reference.write import FOLDER, pages
 
 ROOT = Path(__file__).parents[1]
 PAGES = [path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))]
+CHINESE = [
+    ("README.md", "README.zh-CN.md"),
+    *((f"docs/tutorials/{name}", f"docs/zh-CN/{name}") for name in ("first-run.md", "first-alert.md")),
+]
 # A path of a file or folder of ours, as text in backquotes.
 PATH = re.compile(r"(?:schemas|tables|agents|streams|deploy|bench|tests|docs)/[\w./-]*")
 # Written when something runs, or by the reader.
@@ -67,8 +71,21 @@ def test_every_path_that_a_document_names_is_there(page):
     assert {path for path in named - made - NOT_YET if not (ROOT / path).exists()} == set()
 
 
+@pytest.mark.parametrize(("english", "chinese"), CHINESE)
+def test_a_chinese_page_has_the_headings_and_commands_of_the_english_one(english, chinese):
+    assert commands(chinese) == commands(english)
+    levels = [[token.tag for token in tokens(page) if token.type == "heading_open"] for page in (english, chinese)]
+    assert levels[0] == levels[1]
+
+
+def commands(page):
+    """The text of every block, without comments."""
+    return [(token.info, re.sub(r"#.*", "", token.content)) for token in tokens(page) if token.type == "fence"]
+
+
 def test_readme_and_architecture_are_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+    assert len((ROOT / "README.zh-CN.md").read_text().splitlines()) <= 150
     assert len((ROOT / "ARCHITECTURE.md").read_text().splitlines()) <= 250
 
 
