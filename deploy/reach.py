@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import typer
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from rich.console import Console
 
 from deploy.output.listing import fail, plain
@@ -14,16 +14,20 @@ from schemas.registry import RegistryDown
 from streams.access import Asked, Refused
 from streams.producer import DeliveryFailed
 from streams.settings import settings
+from streams.topics import MISSING
 
 ANSWER_SECONDS: Final = 5
 
 
 @contextmanager
 def reached() -> Iterator[None]:
-    """Exit status 2, and what to look at, where Kafka or the registry does not answer."""
+    """Exit status 2, and what to look at, where Kafka or the registry does not answer; 1 where Kafka answers that it lacks a topic."""
     try:
         yield
     except (KafkaException, DeliveryFailed, RegistryDown) as absence:
+        error = absence.args[0] if isinstance(absence, KafkaException) else getattr(absence, "error", None)
+        if isinstance(error, KafkaError) and error.name() in MISSING:
+            raise unknown(f"Kafka at {settings().kafka} lacks a topic that this needs; headrace topics makes missing ones.") from absence
         told, question = str(absence), "Is it running?"
         if isinstance(absence, KafkaException):
             told = f"Kafka at {settings().kafka} does not answer: {absence.args[0].str()}"

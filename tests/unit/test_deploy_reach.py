@@ -2,9 +2,11 @@
 
 import json
 import socket
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
+import typer
 from confluent_kafka import KafkaError, KafkaException
 from typer.testing import CliRunner
 
@@ -14,6 +16,7 @@ from deploy.embedded import commands, processes
 from deploy.embedded.preflight import free_ports
 from deploy.topics import names
 from streams.access import Refused
+from streams.producer import DeliveryFailed
 from streams.settings import settings
 
 COMMANDS = (
@@ -46,6 +49,17 @@ def test_a_kafka_that_takes_connections_and_does_not_answer_may_ask_who_comes(mo
         monkeypatch.setattr(reach, "ANSWER_SECONDS", 0.2)
         result = CliRunner().invoke(app, ["topics"])
     assert (result.exit_code, "set HEADRACE_KAFKA_USER" in result.stderr) == (2, True), result.stderr
+
+
+@pytest.mark.parametrize("code", [KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._TIMED_OUT])
+@pytest.mark.parametrize("what", [KafkaException, partial(DeliveryFailed, "alerts", 1)])
+def test_a_topic_that_is_not_there_is_told_with_the_command_that_makes_it_and_is_no_absence_of_kafka(code, what, capsys):
+    with pytest.raises(typer.Exit) as ended, reach.reached():
+        raise what(KafkaError(code))
+    missing = code != KafkaError._TIMED_OUT
+    said = capsys.readouterr().err
+    assert ended.value.exit_code == (1 if missing else 2)
+    assert ("headrace topics makes missing ones" in said, "Is it running?" in said) == (missing, not missing)
 
 
 @pytest.fixture
