@@ -15,7 +15,7 @@ from bench import plots
 from bench.gateway_report import gateway, tenancy
 from bench.idle_report import idle
 from bench.jobs import BENCH, OURS, QUIX, STOCK_FAUST, WAREHOUSE
-from bench.markdown import table
+from bench.markdown import table, wrapped
 from schemas.catalog import READINGS
 
 RESULTS: Final = BENCH / "results"
@@ -117,7 +117,7 @@ ten-minute windows. Resident memory of the worker, in MiB:
 
 ![memory](memory.svg)
 """
-    (folder / "RESULTS.md").write_text(
+    parts = (
         text
         + _foresight(folder)
         + _answers()
@@ -129,6 +129,7 @@ ten-minute windows. Resident memory of the worker, in MiB:
         + tenancy(_last("tenancy"))
         + _quiet()
     )
+    (folder / "RESULTS.md").write_text(f"{wrapped(parts).rstrip()}\n")
 
 
 def _last(name: str) -> Any:  # noqa: ANN401  # JSON

@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from deploy.reference.write import FOLDER, pages
 
 ROOT = Path(__file__).parents[1]
-PAGES = [path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))]
+PAGES = [path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "bench" / "RESULTS.md")]
 CHINESE = [
     ("README.md", "README.zh-CN.md"),
     *((f"docs/tutorials/{name}", f"docs/zh-CN/{name}") for name in ("first-run.md", "first-alert.md")),
