@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from deploy.reference.markdown import code, escaped, page, paragraph, table
+from deploy.reference.schemas import sections
 from schemas.catalog import CONTRACTS, DAY_HOURS, Contract
 from schemas.rejects import Reason
 from streams.base.variables import PREFIX
@@ -52,7 +53,7 @@ def metrics() -> str:
 
 
 def topics() -> str:
-    """Every topic of the catalogue, and its fields."""
+    """Every topic of the catalogue, and the fields of its records."""
     rows = [
         (
             code(row.topic),
@@ -70,8 +71,11 @@ def topics() -> str:
         "Topics",
         "schemas/catalog.py",
         "headrace topics makes these topics in Kafka. The schemas are in schemas/avro/. A topic of a tenant other than default has "
-        "the tenant's name and a dot before its name. An empty key is that of the source record.",
-        [table(("topic", "key", "partitions", "kept", "schema", "ClickHouse table", "goes to the centre", "changelogs"), rows)],
+        "the tenant's name and a dot before its name. An empty key is that of the source record. Below are the fields of each schema.",
+        [
+            table(("topic", "key", "partitions", "kept", "schema", "ClickHouse table", "goes to the centre", "changelogs"), rows),
+            *sections(),
+        ],
     )
 
 
