@@ -37,9 +37,9 @@ def anchors(page):
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
-def test_lines_of_a_document_have_at_most_120_characters_but_for_rows_of_tables_and_pictures(page):
+def test_lines_of_a_document_have_at_most_120_characters_but_for_rows_of_tables(page):
     lines = (ROOT / page).read_text().splitlines()
-    assert [line for line in lines if len(line) > 120 and not line.startswith(("|", "!["))] == []
+    assert [line for line in lines if len(line) > 120 and not line.startswith("|")] == []
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -86,7 +86,9 @@ def commands(page):
 def test_readme_and_architecture_are_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
     assert len((ROOT / "README.zh-CN.md").read_text().splitlines()) <= 150
-    assert len((ROOT / "ARCHITECTURE.md").read_text().splitlines()) <= 250
+    lines = (ROOT / "ARCHITECTURE.md").read_text().splitlines()
+    assert len(lines) <= 250
+    assert max(map(len, lines)) <= 120, "a row of a table, too"
 
 
 def test_the_reference_pages_are_those_of_the_code():
