@@ -25,6 +25,8 @@ TemporalExpr.Day TemporalExpr.Hour TemporalExpr.Minute TemporalExpr.Month Tempor
 """
 STEPS: Final = frozenset(_STEPS.split())
 """What an expression may consist of: of one row alone, and it gives no more than it takes. Names as Polars serializes them."""
+_IS_IN: Final = {"Sql.IsIn", "Boolean.IsIn"}
+"""Whether a value is one of a set: of constants alone, as `= ANY(column)` has the values of all rows."""
 _TIMES: Final = ("Date", "Datetime", "Duration", "Time")
 _GROWING: Final = {"StringExpr.PadEnd", "StringExpr.PadStart", "StringExpr.Replace", "StringExpr.ZFill", "TemporalExpr.ToString"}
 
@@ -94,12 +96,19 @@ def _steps(node: Any) -> Iterator[str]:  # noqa: ANN401  # JSON
             yield from ("Ternary", *_steps(predicate), *_steps(truthy), *_steps(falsy))
         case {"Cast": {"expr": inner}}:
             yield from ("Cast", *_steps(inner))
+        case {"Function": {"input": [_, *of_all], "function": function}} if _name(function) in _IS_IN and "Column" in _inner(of_all):
+            yield "a column as a set"
         case {"Function": {"input": inputs, "function": function}}:
             yield _name(function)
             for each in inputs:
                 yield from _steps(each)
         case _:
             yield _name(node)
+
+
+def _inner(nodes: list[Any]) -> Iterator[str]:
+    for node in nodes:
+        yield from _steps(node)
 
 
 def _name(function: Any) -> str:  # noqa: ANN401  # JSON: a name, {group: name} or {group: {name: parameters}}
@@ -110,8 +119,13 @@ def _name(function: Any) -> str:  # noqa: ANN401  # JSON: a name, {group: name} 
 
 
 def _rows(schema: pl.Schema, kind: int) -> pl.DataFrame:
+    """Five rows, in which columns of one type differ: of equal ones each row has itself what another one has."""
     nothing = [None] * 5
-    return pl.DataFrame([pl.Series(name, _SAMPLES.get(dtype, (nothing, nothing))[kind], dtype) for name, dtype in schema.items()])
+    columns = []
+    for number, (name, dtype) in enumerate(schema.items()):
+        samples, at = _SAMPLES.get(dtype, (nothing, nothing))[kind], number % 5
+        columns.append(pl.Series(name, samples[at:] + samples[:at], dtype))
+    return pl.DataFrame(columns)
 
 
 def _whole(found: pl.Expr, rows: pl.DataFrame) -> pl.Series:

@@ -52,6 +52,13 @@ def refusal(text):
         "abs(value - avg(value)) > 3",
         "value > 0 AND NOT (value < COALESCE(max(value), 0))",
         "COLUMNS('val.*') > 1",
+        "value = ANY(critical)",
+        "value <> ANY(critical)",
+        "value = SOME(value)",
+        "device_id = ANY(plant)",
+        "value > ANY(critical)",
+        "value < ALL(critical)",
+        "abs(value) = ANY(critical)",
     ],
 )
 def test_whatever_looks_at_other_rows_is_refused(text):
@@ -71,6 +78,7 @@ def test_whatever_looks_at_other_rows_is_refused(text):
         "sqrt(pow(value, 2)) > ln(critical) AND floor(value) < ceil(value) AND sign(value) > 0 AND exp(value) > sin(value)",
         "EXTRACT(hour FROM CAST(timestamp * 1000 AS TIMESTAMP)) > 6",
         "value IS NOT NULL AND coalesce(plant, '') <> 'plant-9' AND device_id || plant <> 'a'",
+        "value IN (critical, minimum, 5) AND device_id NOT IN ('a', plant) AND value IN (1, 2.5)",
         "true",
     ],
 )
