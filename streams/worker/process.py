@@ -4,14 +4,18 @@ import errno
 import logging
 import os
 import socket
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from faust import Worker as FaustWorker
 from faust.cli.worker import worker as command
+from mode import Service
 from mode.utils.logging import level_number
 
 from streams.settings import settings
 from streams.worker.log_lines import config
+
+if TYPE_CHECKING:
+    from streams.assembly import App
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +37,7 @@ class Worker(FaustWorker):
     async def on_first_start(self) -> None:
         """Faust's hook before anything else starts; from its end on signals are handled."""
         await super().on_first_start()
+        explain_crashes(cast("App", self.app))
         conf, ours = self.app.conf, settings()
         logger.info(
             "worker_starting app=%s kafka=%s registry=%s web=http://%s:%d pid=%d",
@@ -48,6 +53,18 @@ class Worker(FaustWorker):
         level = level_number(self.loglevel) or logging.WARNING
         self.logging_config = config(settings().log_format, level, self.logfile if isinstance(self.logfile, str) else "", settings().log_mb)
         super()._setup_logging()
+
+
+def explain_crashes(app: "App") -> None:
+    """Have the process end in words, before a crash of any service is told, where the app's topics are not those they were."""
+    crash = Service.crash
+
+    async def explained(service: Service, reason: BaseException) -> None:
+        if not app.should_stop:
+            await app.same_topics.explain()
+        await crash(service, reason)
+
+    Service.crash = explained  # type: ignore[assignment,method-assign]  # mode has no seam for it
 
 
 def require_port(host: str, port: int) -> None:

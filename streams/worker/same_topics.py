@@ -1,5 +1,6 @@
 """Whether a worker's topics are those that were there when it started: it ends where they are not, and says what to do."""
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -40,11 +41,14 @@ class SameTopics(Service):
     async def _look(self) -> None:
         while not self.should_stop:
             await self.sleep(LOOK_SECONDS)
-            if suspected := await self._changes():
-                await self.sleep(AGAIN_SECONDS)
-                confirmed = {topic: change for topic, change in (await self._changes()).items() if topic in suspected}
-                if confirmed:
-                    self._end(confirmed)
+            await self.explain()
+
+    async def explain(self) -> None:
+        """End the worker in words if two looks find that topics changed; asked before a crash is told, too, as that may be its reason."""
+        if suspected := await self._changes():
+            await asyncio.sleep(AGAIN_SECONDS)
+            if confirmed := {topic: change for topic, change in (await self._changes()).items() if topic in suspected}:
+                self._end(confirmed)
 
     async def _changes(self) -> dict[str, Change]:
         with suppress(KafkaException):  # away: those are the same until Kafka says otherwise
@@ -63,7 +67,7 @@ def reason(found: Mapping[str, Change], remedies: Mapping[str, str]) -> str:
     ] * bool(gone)
     said += [f"{_listed(anew)}: made anew while this worker ran."] * bool(anew)
     said += dict.fromkeys(remedies[topic] for topic in found if topic in remedies)
-    return " ".join([*said, "Then start it again."])
+    return " ".join([*said, "Start it again after that." if gone or len(said) > 1 else "Start it again."])
 
 
 def _listed(topics: list[str]) -> str:

@@ -1,8 +1,10 @@
 import socket
+from types import SimpleNamespace
 
 import pytest
+from mode import Service
 
-from streams.worker.process import require_port
+from streams.worker.process import explain_crashes, require_port
 
 
 def test_a_taken_web_port_is_told_in_a_sentence_that_names_the_option():
@@ -24,3 +26,26 @@ def test_a_free_port_is_none_of_its_business():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     require_port("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(("should_stop", "asked"), [(False, ["explain", "crashed"]), (True, ["crashed"])])
+async def test_why_topics_are_not_those_they_were_is_said_before_a_crash_and_no_traceback_is(monkeypatch, should_stop, asked):
+    happened = []
+
+    class Part(Service):
+        @Service.task
+        async def _work(self):
+            raise RuntimeError("a partition is not there")
+
+    async def explain():
+        happened.append("explain")
+
+    async def crash(service, reason):
+        happened.append("crashed")
+        service._crash(reason)
+
+    monkeypatch.setattr(Service, "crash", crash)
+    explain_crashes(SimpleNamespace(should_stop=should_stop, same_topics=SimpleNamespace(explain=explain)))
+    async with Part() as part:
+        await part.wait_until_stopped()
+    assert happened == asked

@@ -39,7 +39,7 @@ async def ends(monkeypatch, *answers, looks=12):
 async def test_a_kafka_that_was_replaced_by_an_empty_one_ends_the_worker_with_the_commands_to_run(monkeypatch):
     assert await ends(monkeypatch, SAME, AWAY, AWAY, {}) == (
         "readings and changelog: gone from Kafka at 127.0.0.1:19092 while this worker ran. Run `headrace topics`, which makes them. "
-        f"{FORGET} Then start it again."
+        f"{FORGET} Start it again after that."
     )
 
 
@@ -62,5 +62,5 @@ async def test_what_a_second_look_does_not_confirm_ends_nothing(monkeypatch, ans
 async def test_many_topics_are_counted():
     said = []
     service = SameTopics(SimpleNamespace(give_up=said.append))
-    service._end(dict.fromkeys(map(str, range(23)), same_topics.Change.GONE))
-    assert said[0].startswith("0, 1, 2, 3, 4 and 18 more: gone from Kafka")
+    service._end(dict.fromkeys(map(str, range(23)), same_topics.Change.MADE_ANEW))
+    assert said == ["0, 1, 2, 3, 4 and 18 more: made anew while this worker ran. Start it again."]
