@@ -72,7 +72,7 @@ def _unit(value: object, latest: int) -> str:
 
 def _of_text(value: object) -> int:
     try:
-        found = datetime.fromisoformat(value.strip())  # type: ignore[attr-defined]
+        found = datetime.fromisoformat(value.strip().upper())  # type: ignore[attr-defined]
     except (AttributeError, ValueError) as error:
         raise ValueError(f"{quoted(value)} is no time of ISO 8601, like 2026-11-29T20:00:00Z") from error
     if found.tzinfo is None:
