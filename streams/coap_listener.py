@@ -124,7 +124,7 @@ class Messages(Resource, PathCapable):  # type: ignore[misc]
         if verdict is Verdict.FULL:
             return self._later()
         if verdict is Verdict.FORBIDDEN:
-            raise Forbidden
+            raise Forbidden("this credential may not publish there: headrace device credentials says where it may")
         if verdict is Verdict.REJECTED:
             raise BadRequest(verdict)
         return Message(code=CHANGED, payload=verdict.encode())

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from agents.devices.device_id import fault
 from agents.gateway.commands import CITY, DEVICES, Outcome
 from agents.gateway.readings import Message
+from schemas import json_text
 from schemas.bounds import ANSWER_LETTERS, DETAIL_LETTERS, PAYLOAD_BYTES
 from schemas.catalog import COMMAND_EVENTS
 from schemas.quoting import brief
@@ -18,7 +19,7 @@ from schemas.rejects import Reason, Reject
 
 ANSWERS: Final = "factory/+/+/command/ack"
 """MQTT topic filter of all machines' answers, which somebody waits for; those of the city's devices are followed in Kafka."""
-_PROBLEMS: Final = {"json_invalid": Reason.UNDECODABLE, "missing": Reason.NULL_FIELD}
+_PROBLEMS: Final = {"missing": Reason.NULL_FIELD}
 
 
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
@@ -72,10 +73,15 @@ def _sender(topic: str) -> tuple[str, str, str] | None:
 def answered(payload: bytes) -> str | None:
     """The command that an answer says the end of; None if it does not."""
     try:
-        answer = Answer.model_validate_json(payload)
-    except ValidationError:
+        answer = _read(payload)
+    except ValueError:
         return None
     return None if answer.ok is None else answer.command_id
+
+
+def _read(payload: bytes) -> Answer:
+    """Raises ValueError for what is no JSON, and as one pydantic's ValidationError for what is no answer."""
+    return Answer.model_validate(json_text.loads(payload))
 
 
 def map_answers(
@@ -92,12 +98,15 @@ def map_answers(
             rejects.append(Reject(position, Reason.TOO_LARGE, f"{len(message.payload)} bytes, at most {PAYLOAD_BYTES} are read"))
             continue
         try:
-            answer = Answer.model_validate_json(message.payload)
+            answer = _read(message.payload)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             field = ".".join(map(str, first["loc"])) or "answer"
             reason = _PROBLEMS.get(first["type"], Reason.INCOMPATIBLE_SCHEMA)
             rejects.append(Reject(position, reason, brief(f"{field}: {first['msg']}", DETAIL_LETTERS)))
+            continue
+        except ValueError as error:
+            rejects.append(Reject(position, Reason.UNDECODABLE, brief(f"answer: {error}", DETAIL_LETTERS)))
             continue
         whose = tenants.get(device_id, tenant) if domain == CITY else tenant
         rows.append((answer.command_id, whose, domain, plant, device_id, str(answer.outcome), brief(answer.detail, ANSWER_LETTERS), now_ms))
