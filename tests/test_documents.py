@@ -8,9 +8,13 @@ import pytest
 from markdown_it import MarkdownIt
 
 from deploy.reference.write import FOLDER, pages
+from streams.base.variables import DASHBOARDS, PREFIX, SIMULATE_TOKEN
+from streams.metrics import CATALOGUE
+from streams.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "bench" / "RESULTS.md")]
+WRITTEN = [page for page in PAGES if page != "CHANGELOG.md"]
 CHINESE = [
     ("README.md", "README.zh-CN.md"),
     *((f"docs/tutorials/{name}", f"docs/zh-CN/{name}") for name in ("first-run.md", "first-alert.md")),
@@ -36,7 +40,7 @@ def anchors(page):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
+@pytest.mark.parametrize("page", WRITTEN)
 def test_lines_of_a_document_have_at_most_120_characters_but_for_rows_of_tables(page):
     lines = (ROOT / page).read_text().splitlines()
     assert [line for line in lines if len(line) > 120 and not line.startswith("|")] == []
@@ -63,7 +67,7 @@ def test_no_page_of_the_site_links_out_of_it(page):
         assert re.match(r"[a-z]+:", link) or ((ROOT / page).parent / link).resolve().is_relative_to(ROOT / "docs"), link
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
+@pytest.mark.parametrize("page", WRITTEN)
 def test_every_path_that_a_document_names_is_there(page):
     text = (ROOT / page).read_text()
     named = {path.content for path in children(page, "code_inline") if PATH.fullmatch(path.content)}
@@ -81,6 +85,16 @@ def test_a_chinese_page_has_the_headings_and_commands_of_the_english_one(english
 def commands(page):
     """The text of every block, without comments."""
     return [(token.info, re.sub(r"#.*", "", token.content)) for token in tokens(page) if token.type == "fence"]
+
+
+@pytest.mark.parametrize("page", WRITTEN)
+def test_what_a_document_names_is_a_setting_a_metric_or_a_target(page):
+    text = (ROOT / page).read_text()
+    settings = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {DASHBOARDS, SIMULATE_TOKEN}
+    assert set(re.findall(r"\bHEADRACE_[A-Z_]*[A-Z]\b(?!_)", text)) <= settings
+    assert set(re.findall(r"\bheadrace_[a-z_]*[a-z]\b(?!_)", text)) <= {metric.name for metric in CATALOGUE}
+    named = set(re.findall(r"(?:^|`)make (?:[A-Z]+=\S+ )*([a-z][\w.-]*)", text, re.MULTILINE))
+    assert named <= set(re.findall(r"^([a-z][\w.-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 def test_readme_and_architecture_are_short():
