@@ -6,9 +6,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
 import pytest
+from typer.testing import CliRunner
 
 from deploy import running as module
 from deploy.checks import Idle, Ill, workers
+from deploy.cli import app
+from deploy.embedded import commands
+from deploy.embedded.preflight import free_ports
 from deploy.running import running
 from streams.settings import Settings
 
@@ -69,6 +73,24 @@ def test_a_worker_that_is_not_ready_says_what_is_not(ours):
         with pytest.raises(Ill, match="desk not ready: kafka") as ill:
             workers(ours)
     assert ill.value.remedy == f"{url}/ready says more"
+
+
+def test_status_shows_each_worker_with_its_state_and_what_it_has_to_read(ours, monkeypatch, tmp_path):
+    kafka, registry, mqtt = free_ports(3)
+    here = ours.model_copy(
+        update={
+            "data": tmp_path,
+            "kafka": f"127.0.0.1:{kafka}",
+            "registry": f"http://127.0.0.1:{registry}",
+            "mqtt": f"mqtt://127.0.0.1:{mqtt}",
+        }
+    )
+    monkeypatch.setattr(commands, "settings", lambda: here)
+    with worker(READY, kafka=here.kafka) as (process, url), worker(UNREADY, "desk", kafka=here.kafka):
+        said = CliRunner().invoke(app, ["status"], env={"COLUMNS": "200"}).output.splitlines()
+    (factory,) = (line.split() for line in said if line.startswith("factory"))
+    assert factory == ["factory", "ready", url, str(process.pid), "7"]
+    assert any(line.startswith("desk") and "not ready: kafka" in line for line in said)
 
 
 def test_what_answers_something_else_is_told_and_workers_of_another_kafka_are_not_ours(ours):
