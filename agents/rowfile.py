@@ -1,5 +1,6 @@
 """Files of operators: YAML with a domain and a list of rows, and the place of whatever is wrong in them."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -77,7 +78,7 @@ def _document(text: str, names: Set[str], problem: str) -> tuple[dict[str, Any],
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         _refuse_many(node)
         found = yaml.safe_load(text)
-        _refuse_twice(node)
+        _refuse_misread(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         raise Refused(mark.line + 1 if mark else 1, mark.column + 1 if mark else 1, str(error.problem)) from error
@@ -109,18 +110,20 @@ def _refuse_many(node: yaml.Node | None) -> None:
         around += children if isinstance(each, yaml.CollectionNode) else ()
 
 
-def _refuse_twice(node: yaml.Node | None) -> None:
-    """Raise Refused for a name that an object has twice: YAML would take the last."""
+def _refuse_misread(node: yaml.Node | None) -> None:
+    """Raise Refused for what YAML reads in silence as something else: the last of two members of one name, 1:30 as 90, 010 as 8."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
             if key.value in seen:
                 raise Refused(*_place(key), f"{key.value} is there twice")
             seen.add(key.value)
-            _refuse_twice(value)
+            _refuse_misread(value)
     elif isinstance(node, yaml.SequenceNode):
         for each in node.value:
-            _refuse_twice(each)
+            _refuse_misread(each)
+    elif isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS and _NOT_DECIMAL.fullmatch(node.value):
+        raise Refused(*_place(node), f"{node.value} is another number to YAML: write a decimal one, or quote what is text")
 
 
 def _rows(values: Sequence[object], node: yaml.Node, read: Callable[[object], Row]) -> list[Row]:
@@ -155,6 +158,9 @@ def _children(node: yaml.Node | None) -> dict[str, yaml.Node]:
     return {key.value: value for key, value in node.value} if isinstance(node, yaml.MappingNode) else {}
 
 
+_NUMBERS: Final = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+_NOT_DECIMAL: Final = re.compile(r"[-+]?(0[0-7_]+|[\d_]+(:\d+)+(\.[\d_]*)?)")
+"""Octal, and minutes or degrees with colons (YAML 1.1, types int and float)."""
 _KINDS: Final = {
     "tag:yaml.org,2002:bool": "true or false",
     "tag:yaml.org,2002:float": "a number",
