@@ -52,3 +52,13 @@ async def test_a_body_that_any_site_s_form_can_send_is_not_taken_for_a_question(
         assert "send JSON as Content-Type: application/json" in (await answer.json())["error"]
         assert (await client.post("/api/ask", json={"device": "d-1"})).status == 200
     assert asked == ["d-1"]
+
+
+@pytest.mark.parametrize(("body", "said"), [(b'{"device":"a","device":"b"}', "member 'device' is there twice"), (b"{", "line 1 column")])
+async def test_a_body_that_cannot_be_read_is_told_with_the_reason(body, said):
+    app = SimpleNamespace(conf=SimpleNamespace(id="test"), web=SimpleNamespace(web_app=web.Application()))
+    mount(app, Question("/api/ask", Asked, "Ask.", lambda _: {}, method="POST"))
+    async with TestClient(TestServer(app.web.web_app)) as client:
+        answer = await client.post("/api/ask", data=body, headers={"Content-Type": "application/json"})
+        assert answer.status == 400
+        assert said in (await answer.json())["error"]
