@@ -16,6 +16,7 @@ from deploy.reach import reached, unknown
 from schemas import json_text
 from schemas.catalog import CONTRACTS, Contract
 from schemas.codec import FRAME_BYTES
+from schemas.quoting import quoted
 from schemas.registry import Registry
 from streams.access import named, quiet
 from streams.producer import deliver
@@ -61,7 +62,7 @@ def record(contract: Contract, number: int, line: bytes) -> tuple[bytes | None, 
     """Key and Avro body of a line of JSON; one that does not fit ends the command."""
     body = io.BytesIO()
     try:
-        fields = dict(json_text.loads(line))
+        fields = _fields(contract, line)
         fastavro.validate(fields, contract.codec.parsed)
         fastavro.schemaless_writer(body, contract.codec.parsed, fields, strict_allow_default=True)
     except (ValueError, TypeError, ValidationError) as error:
@@ -70,6 +71,17 @@ def record(contract: Contract, number: int, line: bytes) -> tuple[bytes | None, 
         typer.secho(f"line {number}: {problem}\n{contract.topic} has {wanted}", fg="red", err=True)
         raise typer.Exit(1) from error
     return fields[contract.key].encode() if contract.key else None, body.getvalue()
+
+
+def _fields(contract: Contract, line: bytes) -> dict[str, Any]:
+    """What a line says; 1.79e12 is the same integer in JSON as one without a point. Raises ValueError, TypeError."""
+    fields = json_text.loads(line)
+    if not isinstance(fields, dict):
+        raise TypeError(f"a line is a JSON object, not {quoted(fields)}")
+    integers = {name for name, dtype in (contract.codec.columns or {}).items() if dtype.is_integer()}
+    return {
+        name: int(value) if name in integers and type(value) is float and value.is_integer() else value for name, value in fields.items()
+    }
 
 
 def read(

@@ -23,6 +23,12 @@ def test_a_line_becomes_a_record_keyed_by_its_device():
     assert row["location"] == ""
 
 
+@pytest.mark.parametrize("at", [b"1.78e12", b"1780000000000.0"])
+def test_an_integer_may_have_a_decimal_point_or_an_exponent(at):
+    line = orjson.dumps(READING).replace(b"1780000000000", at)
+    assert record(READINGS, 1, line) == record(READINGS, 1, orjson.dumps(READING))
+
+
 def test_a_topic_without_a_key_of_its_own_has_none():
     letter = {"reason": "r", "detail": "d", "topic": "t", "partition": 0, "offset": 1, "timestamp": 2, "key": None, "value": None}
     assert record(DEAD_LETTERS, 1, orjson.dumps(letter))[0] is None
@@ -36,7 +42,10 @@ def test_a_topic_without_a_key_of_its_own_has_none():
         (orjson.dumps(READING | {"colour": "red"}), "more fields than the schema specifies: colour"),
         (b'{"device_id": "a"}', "sensor_type) is None expected string"),
         (b"{", "unexpected end of data"),
-        (b"3", "not iterable"),
+        (b"3", "a line is a JSON object, not 3"),
+        (b'[["device_id", "a"]]', "a line is a JSON object, not [['device_id', 'a']]"),
+        (b'{"device_id": "a", "device_id": "b"}', "member 'device_id' is there twice"),
+        (orjson.dumps(READING | {"timestamp": 1_780_000_000_000.5}), "expected long"),
     ],
 )
 def test_a_line_that_does_not_fit_is_told_of_with_what_the_topic_has(wrong, problem, capsys):
