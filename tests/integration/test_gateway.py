@@ -263,7 +263,7 @@ async def test_while_the_registry_is_away_only_messages_of_schemas_it_has_yet_to
     # unacknowledged, they come again to who has the schema
     successor = Ingest(outlet(producer), Session(stack.settings.mqtt, plant, f"factory/{plant}/#", plant), gate=None, publisher=None)
     await successor.start()
-    await until(lambda: successor.produced == 1 + len(held))
+    await until(lambda: successor.produced >= 1 + len(held))  # a broker may bring what is unacknowledged more than once
     await successor.stop()
     await producer.close()
 
@@ -379,6 +379,7 @@ async def test_a_session_that_is_no_longer_wanted_is_read_to_its_end_and_ended(s
     tell(device, f"{plant}/a/2", f"{plant}/c/2", f"{plant}/b/2")
     assert sorted(topics(await heard(second, 2))) == [f"{plant}/b/2", f"{plant}/c/2"]
     await second.stop()
+    await asyncio.sleep(2)  # a broker ends a session when it comes to that; to ask for it sooner is to take it up
     assert [await had(stack, name) for name in names] == [False, True]
     third = noting(f"{plant}/b/#,{plant}/c/#")
     assert third._retired == []
