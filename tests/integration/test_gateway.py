@@ -425,7 +425,7 @@ async def test_a_failed_delivery_crashes_the_gateway_with_nothing_acknowledged(s
     assert isinstance(failing.crash_reason, DeliveryFailed)
     await failing.stop()
     gateway = await start(kafka)
-    await until(lambda: gateway.produced == 10)
+    await until(lambda: gateway.produced >= 10)  # a broker may bring what is unacknowledged more than once
     await gateway.stop()
     await asyncio.gather(nowhere.close(), kafka.close())
 
