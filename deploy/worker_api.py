@@ -19,7 +19,7 @@ class _Document(dict[str, Any]):
         self._worker, self._answer = worker, answer
 
     def __missing__(self, field: str) -> NoReturn:
-        _is_none(self._worker, self._answer)
+        _unanswered(self._worker, self._answer)
 
 
 def ask(worker: Literal["desk", "gateway"], method: str, path: str, **how: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -41,11 +41,11 @@ def ask(worker: Literal["desk", "gateway"], method: str, path: str, **how: Any) 
         fail(plain(found["error"]))
         raise typer.Exit(2 if answer.is_server_error else 1)
     if not (isinstance(found, dict) and answer.is_success):
-        _is_none(worker, answer)
+        _unanswered(worker, answer)
     return _Document(worker, answer, found)
 
 
-def _is_none(worker: str, answer: httpx.Response) -> NoReturn:
+def _unanswered(worker: str, answer: httpx.Response) -> NoReturn:
     """Say that there is nothing of a name, or that what answers is no such worker. Exit status 1."""
     found = (
         "There is nothing of that name" if answer.status_code == httpx.codes.NOT_FOUND else f"Status {answer.status_code}, and no answer,"

@@ -10,7 +10,7 @@ from deploy.embedded.artifacts import fetch, pins
 from deploy.embedded.java import JavaService
 
 # MQTT's own characters part levels and stand for them: by Artemis's own, a dot in a device's name would.
-# One thread in the pool: with more, messages of one topic overtake each other often, with one seldom (ARTEMIS-6191, mended in 2.56).
+# One thread in the pool: with more, messages of one topic overtake each other often, with one seldom (ARTEMIS-6191).
 # A message is tried again for ever, not ten times; what a quarter of the heap has no room for waits on disk, and with the
 # disk nearly full nothing is acknowledged. A topic that is used once an hour is not made anew each time.
 # What expires is dropped, by addresses without a name: where there are none, each new session is warned of twice.

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import orjson
 import polars as pl
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -70,6 +71,14 @@ class Worker:
 
     def tail(self):
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-40:])
+
+
+def is_ready(worker):
+    """Whether a worker, anything that has the port of its pages, says that it does its work."""
+    try:
+        return http.get(f"http://127.0.0.1:{worker.port}/ready", timeout=30).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def wait(condition, otherwise, patience=PATIENCE, worker=None):

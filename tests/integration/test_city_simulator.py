@@ -7,7 +7,6 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-import httpx
 import polars as pl
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -17,7 +16,7 @@ from deploy.embedded.stack import LocalStack, on_free_ports
 from schemas.catalog import LIGHTS, MESSAGES
 from schemas.registry import Registry
 from schemas.wire import decode
-from tests.integration.line import PATIENCE, Worker, headrace, http, wait
+from tests.integration.line import PATIENCE, Worker, headrace, http, is_ready, wait
 
 HEADRACE = str(Path(sys.executable).with_name("headrace"))
 NUMBERED = {"sequence": pl.Int64, "timestamp": pl.Int64, "district": pl.String}
@@ -50,13 +49,6 @@ def gateway(settings, tmp_path_factory):
     running = Gateway(settings, tmp_path_factory.mktemp("gateway"))
     yield running
     running.worker.kill()
-
-
-def is_ready(running):
-    try:
-        return http.get(f"http://127.0.0.1:{running.port}/ready").is_success
-    except httpx.TransportError:
-        return False
 
 
 def city(settings, tenant, truth, *options, **variables):

@@ -3,7 +3,6 @@ import time
 from contextlib import closing
 from uuid import uuid4
 
-import httpx
 import orjson
 import polars as pl
 import pytest
@@ -25,7 +24,7 @@ from streams.mqtt import connect
 from streams.producer import Producer
 from streams.publisher import Publisher
 from streams.writers import Writers
-from tests.integration.line import PATIENCE, Topics, Worker, http, wait
+from tests.integration.line import PATIENCE, Topics, Worker, http, is_ready, wait
 from tests.integration.outlet import Outlet
 
 
@@ -176,13 +175,6 @@ def gateway(stack, tmp_path):
     yield start
     for worker in workers:
         worker.kill()
-
-
-def is_ready(worker):
-    try:
-        return http.get(f"http://127.0.0.1:{worker.port}/ready", timeout=30).is_success
-    except httpx.TransportError:
-        return False
 
 
 def test_a_command_outlives_gateways_killed_before_and_after_its_dispatch_under_the_same_id(stack, topics, gateway, machines, plant):

@@ -3,7 +3,6 @@ import time
 from contextlib import contextmanager
 from uuid import uuid4
 
-import httpx
 import orjson
 import polars as pl
 import pytest
@@ -29,7 +28,7 @@ from streams.mqtt import connect, version_probe
 from streams.producer import DeliveryFailed, Producer
 from streams.subscription import Session
 from streams.writers import Writers
-from tests.integration.line import PATIENCE, Worker, http
+from tests.integration.line import PATIENCE, Worker, http, is_ready
 from tests.integration.outlet import Outlet
 
 
@@ -433,18 +432,10 @@ async def test_a_failed_delivery_crashes_the_gateway_with_nothing_acknowledged(s
 # -- `faust -A streams.gateway worker`
 
 
-def ready(worker):
-    """Whether the worker says it does its work."""
-    try:
-        return http.get(f"http://127.0.0.1:{worker.port}/ready", timeout=30).is_success
-    except httpx.TransportError:
-        return False
-
-
 async def test_the_worker_carries_readings_over_either_broker_and_stops_cleanly(stack, private, start, plant, schema_ids):
     settings, broker = private
     worker = start(settings)
-    await until(lambda: ready(worker))
+    await until(lambda: is_ready(worker))
     with publisher(settings) as device:
         publish(device, plant, range(500))
         await until(lambda: sum(map(len, timestamps(stack, schema_ids, plant).values())) == 500)
@@ -472,7 +463,7 @@ def away(stack):
 async def test_while_kafka_is_down_either_broker_waits_for_its_acknowledgements(stack, private, start, plant, schema_ids, request):
     settings, _ = private
     worker = start(settings)
-    await until(lambda: ready(worker))
+    await until(lambda: is_ready(worker))
     back = request.getfixturevalue("away")
     with publisher(settings) as device:
         sent = publish(device, plant, range(100))
@@ -485,7 +476,7 @@ async def test_while_kafka_is_down_either_broker_waits_for_its_acknowledgements(
 async def test_messages_of_the_time_between_two_gateways_are_kept_by_either_broker(stack, private, start, plant, schema_ids):
     settings, _ = private
     first = start(settings)
-    await until(lambda: ready(first))
+    await until(lambda: is_ready(first))
     assert first.stop() == 0
     with publisher(settings) as device:
         sent = publish(device, plant, range(100))
@@ -497,7 +488,7 @@ async def test_messages_of_the_time_between_two_gateways_are_kept_by_either_brok
 async def test_a_gateway_killed_in_mid_load_and_started_again_loses_nothing(stack, private, start, plant, schema_ids):
     settings, _ = private
     worker = start(settings)
-    await until(lambda: ready(worker))
+    await until(lambda: is_ready(worker))
     with publisher(settings) as device:
         sent = []
         for first in range(0, 9000, 3000):
@@ -512,12 +503,12 @@ async def test_a_gateway_killed_in_mid_load_and_started_again_loses_nothing(stac
 async def test_two_gateways_of_one_name_are_told_in_words(private, start, tmp_path):
     settings, _ = private
     first = start(settings, "north")
-    await until(lambda: ready(first))
+    await until(lambda: is_ready(first))
     second = start(settings, "north")
     await until(lambda: second.process.poll() is not None)
     assert second.process.returncode == 1
     assert "is another gateway of this name running?" in second.tail()
-    assert ready(first)
+    assert is_ready(first)
     # on another machine nothing but the session at the broker tells of it
     start(settings.model_copy(update={"data": tmp_path / "elsewhere"}), "north")
     await until(lambda: "mqtt_session_taken_over client_id=gateway-north" in first.log.read_text())
@@ -527,7 +518,7 @@ async def test_two_gateways_of_one_name_are_told_in_words(private, start, tmp_pa
 async def test_a_gateway_that_cannot_deliver_exits_with_an_error(stack, start, plant, tmp_path):
     """A record Kafka will never take; the topic's limit is put below what the gateway sends."""
     worker = start(stack.settings)
-    await until(lambda: ready(worker))
+    await until(lambda: is_ready(worker))
     limits = [ConfigEntry("max.message.bytes", value, incremental_operation=AlterConfigOpType.SET) for value in ("100", "1048588")]
     admin = AdminClient({"bootstrap.servers": stack.settings.kafka})
     for limit in limits:

@@ -1,13 +1,12 @@
 """What the tutorial about the first alert says, followed word by word, does what it says."""
 
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 
-import httpx
 import orjson
 import pytest
 
 from deploy.embedded.stack import LocalStack, on_free_ports
-from tests.integration.line import Worker, http, wait
+from tests.integration.line import Worker, is_ready, wait
 from tests.integration.walkthrough import Reader
 
 PAGE = "docs/tutorials/first-alert.md"
@@ -38,12 +37,6 @@ def reader(settings, workers, tmp_path_factory):
     with closing(Reader(settings, tmp_path_factory.mktemp("newcomer") / "headrace")) as reader:
         reader.environment["HEADRACE_DESK"] = f"http://127.0.0.1:{workers['desk'].port}"
         yield reader
-
-
-def is_ready(worker):
-    with suppress(httpx.TransportError):
-        return http.get(f"http://127.0.0.1:{worker.port}/ready", timeout=30).status_code == 200
-    return False
 
 
 def statuses(said):
