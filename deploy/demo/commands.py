@@ -56,13 +56,14 @@ def demo(
     windows closed, alerts were raised and every protocol was used. A slow machine takes longer, and it says what it waits for.
     """
     _listen(_stop)
-    ours = with_listeners(settings())
+    ours = settings()
     wrong: Sequence[str] | None = None
     with ExitStack() as running:
         try:
             download()
             running.enter_context(_stack(ours))
-            wrong = _run(ours, running, seconds, devices, city_devices)
+            # not before the stack listens: a port that Kafka is about to take is free until then
+            wrong = _run(with_listeners(ours), running, seconds, devices, city_devices)
         except Stopped:
             wrong = None
         # what follows must not be cut short by an impatient second Ctrl-C
