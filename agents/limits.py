@@ -70,6 +70,8 @@ class Bounds(NamedTuple):
     maximum: float
 
 
+FEW: Final = 100
+"""Records whose limits are looked up one by one: a join costs 0.3 ms, as much as a hundred of them, and a tenth of a pass over few."""
 _SHOWN: Final = tuple(name for name in Row.model_fields if name != "name")
 
 
@@ -86,6 +88,9 @@ class Limits:
         history = pl.DataFrame([{name: row[name] for name in schema} for row in rows], schema).with_columns(subject="sensor_type")
         self._history = history.sort("in_force_at", maintain_order=True)
         self._latest = self._history.unique("sensor_type", keep="last", maintain_order=True).drop("in_force_at")
+        self._row = {name: row for row, name in enumerate(self._latest["sensor_type"].to_list())}
+        self._columns = [(column.name, column.dtype, [*column.to_list(), None]) for column in self._latest.drop("sensor_type")]
+        """The last value of each: of a type that is not known."""
         self._bounds: dict[str, list[tuple[int, Bounds | None]]] = {}
         for name, since, minimum, maximum in self._history.select("sensor_type", "in_force_at", "minimum", "maximum").iter_rows():
             bounds = None if minimum is None else Bounds(minimum, maximum)
@@ -116,4 +121,7 @@ class Limits:
 
     def latest(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The same with the limits of now."""
-        return frame.join(self._latest, on="sensor_type", how="left", maintain_order="left")
+        if frame.height > FEW:
+            return frame.join(self._latest, on="sensor_type", how="left", maintain_order="left")
+        rows = [self._row.get(sensor_type, self._latest.height) for sensor_type in frame["sensor_type"].to_list()]
+        return frame.hstack([pl.Series(name, [values[row] for row in rows], dtype) for name, dtype, values in self._columns])

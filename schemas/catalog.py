@@ -57,7 +57,7 @@ def _codec(schema: str) -> Codec:
     return Codec((files("schemas") / "avro" / f"{schema}.avsc").read_text())
 
 
-def messages(topic: str, gathered_ms: int = 100) -> Contract:
+def messages(topic: str, gathered_ms: int = 120) -> Contract:
     """A topic of devices' messages as the gateway took them, in the standard envelope."""
     return Contract(
         topic=topic,
@@ -124,8 +124,8 @@ QUARANTINE: Final = Contract(topic="iot.quarantine", key="device_id", partitions
 # Where operators map device types of their own: those are refined and stored, too, without a topic more.
 OTHERS: Final = messages("iot.devices.raw")
 
-# As many partitions as the topics of messages: what a device sent stays in the partition of its number. Manholes are in it: not gathered,
-# it comes as what it is made of does.
+# As many partitions as the topics of messages: what a device sent stays in the partition of its number. What one pass over messages makes
+# comes together; manholes are in it, so it is gathered no longer than that takes.
 CITY_READINGS: Final = Contract(
     topic="city.readings",
     key="device_id",
@@ -133,6 +133,7 @@ CITY_READINGS: Final = Contract(
     retention_hours=7 * DAY_HOURS,
     sink="city_readings",
     changelogs=("city-city-1m-changelog",),
+    gathered_ms=40,
 )
 DISTRICTS: Final = Contract(
     topic="city.districts",

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
@@ -24,23 +24,32 @@ FETCH_ALL_WAIT_MS: Final = 500
 # readings a second polls without a pause took half as much again of the processor, and broker and gateway waited for it.
 PACE_SECONDS: Final = 0.012
 LITTLE_RECORDS: Final = 1_000
-# What one pass sent comes back by several partitions, parts of a millisecond apart: where little comes, the first waits for the others.
-BURST_SECONDS: Final = 0.003
 # What is little enough for a topic to be gathered: so many records a second of all that are, for each second it may be gathered for.
 # Of 50 ms that is 700: at a thousand readings a second alerts would be 20 ms later, to save a tenth of a core.
 GATHERED_RATE: Final = 14_000
 QUIET_RATE: Final = 700
+# A topic gathered for less than this holds what this worker's passes make of others. One pass's records come by several partitions, parts
+# of a millisecond apart: the broker gathers them, or each partition would be a pass of its own.
+MADE_HERE_SECONDS: Final = 0.05
+GATHER_BYTES: Final = 1 << 20
 # What partitions may hold, as it was fetched, to be taken in one poll: some thousand readings.
 TOGETHER_BYTES: Final = 32_768
 
 
 class Fetcher(fetcher.Fetcher):  # type: ignore[misc]  # aiokafka is untyped
-    """Asks for the records of a topic that is gathered no sooner than that long after it gave some; meanwhile for those of the others."""
+    """Asks for the records of a topic that is gathered no sooner than that long after it gave some; meanwhile for those of the others.
+
+    What is gathered for less than `MADE_HERE_SECONDS` the broker gathers, after others gave records.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # the parent's signature
         super().__init__(*args, **kwargs)
+        self.polled: Set[TP] = frozenset()
+        """Partitions whose records are taken as soon as they are there."""
         self._found_at: dict[float, float] = {}
         """When topics of each time of gathering last gave records."""
+        self._others_found_at = 0.0
+        """When a topic did that is not gathered by the broker."""
         self._rate = 0.0
         """Records a second of topics that are gathered, over the last second or so."""
         self._counted_at = time.monotonic()
@@ -53,6 +62,8 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]  # aiokafka is untyped
         self._rate = (self._rate + came) / (1 + now - self._counted_at)
         self._counted_at = now
         self._found_at |= dict.fromkeys(gathered.values(), now)
+        if any(count and not 0 < gathered[tp] < MADE_HERE_SECONDS for tp, count in records.items()):
+            self._others_found_at = now
 
     def is_quiet(self) -> bool:
         """Whether so little comes that a moment more is no matter."""
@@ -61,26 +72,36 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]  # aiokafka is untyped
     def _due_at(self, topic: str) -> float:
         """When the topic may be asked for, on the monotonic clock."""
         seconds = BATCH_TOPICS.gathered_seconds(topic)
-        return self._found_at.get(seconds, 0.0) + seconds if self._rate < GATHERED_RATE * seconds else 0.0
+        if seconds < MADE_HERE_SECONDS or self._rate >= GATHERED_RATE * seconds:
+            return 0.0
+        return self._found_at.get(seconds, 0.0) + seconds
+
+    def _made_by(self, topic: str) -> float:
+        """Until when the broker is to gather what comes in the topic, on the monotonic clock."""
+        seconds = BATCH_TOPICS.gathered_seconds(topic)
+        return self._others_found_at + seconds if 0 < seconds < MADE_HERE_SECONDS and self.is_quiet() else 0.0
 
     def _get_actions_per_node(self, assignment: Any) -> Any:  # noqa: ANN401
         """The parent's, for the partitions that may be asked for now, and with how long the broker may wait for each request."""
         now = time.monotonic()
-        if self.is_quiet():
-            for waiting in self._records.values():
-                waiting._backoff = 0  # noqa: SLF001  # what waits is little: others of the broker's partitions need not wait with it
-        held = {topic: at for topic in {tp.topic for tp in assignment.tps} if (at := self._due_at(topic)) > now}
+        topics = {tp.topic for tp in assignment.tps}
+        held = {topic: at for topic in topics if (at := self._due_at(topic)) > now}
         if not held:
             requests, resets, timeout, outdated, resumed = super()._get_actions_per_node(assignment)
-            wait_ms = FETCH_WAIT_MS if self._records or resumed else FETCH_ALL_WAIT_MS
+            rest = math.inf
         else:
             others = SimpleNamespace(tps=[tp for tp in assignment.tps if tp.topic not in held], state_value=assignment.state_value)
             requests, resets, timeout, outdated, resumed = super()._get_actions_per_node(others)
             rest = min(held.values()) - now
             timeout = min(timeout, rest)
-            wait_ms = min(FETCH_WAIT_MS, math.ceil(1000 * rest))
+        # changelogs of this worker's own partitions lie fetched until the next assignment
+        is_waited_for = resumed or not self.polled.isdisjoint(self._records)
+        wait = min(rest, (FETCH_WAIT_MS if is_waited_for else FETCH_ALL_WAIT_MS) / 1000)
+        gathers = max(map(self._made_by, topics), default=0.0) - now
         for _, request in requests:
-            request._max_wait_ms = wait_ms  # noqa: SLF001  # it has no other way
+            # they have no other way
+            request._max_wait_ms = math.ceil(1000 * (min(wait, gathers) if gathers > 0 else wait))  # noqa: SLF001
+            request._min_bytes = GATHER_BYTES if gathers > 0 else self._fetch_min_bytes  # noqa: SLF001
         return requests, resets, timeout, outdated, resumed
 
 
@@ -116,9 +137,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         await asyncio.sleep(max(0.0, self._rests_until - time.monotonic()))
         fetcher = consumer._fetcher  # noqa: SLF001  # as the parent does
         waiting = fetcher._records  # noqa: SLF001
+        fetcher.polled = active_partitions
         found: Any = {} if waiting else await super()._fetch_records(consumer, active_partitions, timeout, max_records)
-        if (found or waiting) and fetcher.is_quiet():
-            await asyncio.sleep(BURST_SECONDS)
         new = {tp: waiting[tp] for tp in waiting if tp in active_partitions and tp not in found}
         by_record = {tp for tp in new if tp.topic not in BATCH_TOPICS}
         turn = _turn({tp: fetch for tp, fetch in new.items() if tp not in by_record})

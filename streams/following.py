@@ -16,7 +16,7 @@ from streams.clock import now_ms
 from streams.credentials import arguments
 
 # How long a look for changes may wait at the broker.
-POLL_MS: Final = 500
+POLL_MS: Final = 5_000
 
 Take = Callable[[pl.DataFrame, Sequence[Reject]], None]
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from agents.factory.domain import FACTORY
 from agents.factory.sensors import SENSORS
-from agents.limits import NUMBERS, Limits, Row, refused
+from agents.limits import FEW, NUMBERS, Limits, Row, refused
 
 FLOW = {"name": "flow", "unit": "l/min", "minimum": 0.0, "maximum": 400.0, "critical": 350.0, "fast": 80.0, "retired": False}
 LATER = 1_760_000_000_000
@@ -62,6 +62,15 @@ def test_what_a_reading_is_judged_by_does_not_depend_on_what_it_is_read_with(cha
     records = pl.DataFrame([{"sensor_type": name, "arrival": at} for name, at in asked])
     together = [*limits.when_taken(records).select("minimum", "maximum").iter_rows()]
     assert together == [limits.bounds(name, at) or (None, None) for name, at in asked]
+
+
+@given(st.lists(st.sampled_from(["flow", "temperature", "humidity", "smell"]), max_size=FEW))
+def test_few_records_get_the_limits_that_many_get(names):
+    limits = Limits(SENSORS, [applied(LATER), applied(LATER, name="humidity", retired=True)])
+    few = pl.DataFrame({"sensor_type": names, "row": range(len(names))}, {"sensor_type": pl.String, "row": pl.Int64})
+    many = pl.concat([few, pl.DataFrame({"sensor_type": ["flow"] * (FEW + 1), "row": range(FEW + 1)})])
+    assert limits.latest(few).equals(limits.latest(many).head(few.height))
+    assert limits.latest(few).schema == limits.latest(many).schema
 
 
 def test_the_columns_are_the_same_on_either_way():

@@ -11,6 +11,7 @@ from streams.batches import BATCH_TOPICS, Batch, OneBatch, Taken
 from streams.fetching import (
     FETCH_ALL_WAIT_MS,
     FETCH_WAIT_MS,
+    GATHER_BYTES,
     GATHERED_RATE,
     LITTLE_RECORDS,
     TOGETHER_BYTES,
@@ -72,8 +73,9 @@ def test_only_a_poll_that_found_few_records_in_batches_is_followed_by_a_pause():
     assert not _is_little({})
 
 
-URGENT, SLOW, SLOWER, CHANGELOG = "urgent", "slow", "slower", "some-changelog"
+URGENT, MADE, SLOW, SLOWER, CHANGELOG = "urgent", "made", "slow", "slower", "some-changelog"
 BATCH_TOPICS.declare(URGENT)
+BATCH_TOPICS.declare(MADE, gathered_seconds=0.04)
 BATCH_TOPICS.declare(SLOW, gathered_seconds=0.05)
 BATCH_TOPICS.declare(SLOWER, gathered_seconds=0.5)
 
@@ -124,6 +126,7 @@ def fetcher(clock):
     vars(fetcher).update(_client=SimpleNamespace(cluster=cluster), _records={}, _in_flight=set(), _preferred_read_replica={})
     vars(fetcher).update(_fetch_min_bytes=1, _fetch_max_bytes=1, _max_partition_fetch_bytes=1, _isolation_level=0, _client_rack="")
     vars(fetcher).update(_fetch_max_wait_ms=1, _fetcher_timeout=0.2, _found_at={}, _rate=0.0, _counted_at=clock.now)
+    vars(fetcher).update(polled=frozenset(), _others_found_at=0.0)
     return fetcher
 
 
@@ -132,6 +135,12 @@ def asked(fetcher, assigned):
     requests, _, timeout, _, _ = fetcher._get_actions_per_node(assigned)
     topics = {topic for _, request in requests for topic, _ in request.topics}
     return topics, [request._max_wait_ms for _, request in requests], round(1000 * timeout)
+
+
+def gathering(fetcher, assigned):
+    """How long the broker may wait for how many bytes, of each request."""
+    requests, *_ = fetcher._get_actions_per_node(assigned)
+    return [(request._max_wait_ms, request._min_bytes) for _, request in requests]
 
 
 def test_an_idle_worker_asks_for_everything_and_lets_the_broker_wait_long(fetcher):
@@ -151,9 +160,35 @@ def test_a_topic_that_gave_records_is_asked_for_again_when_the_time_it_is_gather
     clock.now += 0.02
     assert asked(fetcher, assigned) == ({URGENT, CHANGELOG}, [31], 30)
     clock.now += 0.04
-    assert asked(fetcher, assigned)[:2] == ({URGENT, SLOW, CHANGELOG}, [FETCH_WAIT_MS])
+    assert asked(fetcher, assigned)[:2] == ({URGENT, SLOW, CHANGELOG}, [440])
     clock.now += 0.45
     assert asked(fetcher, assigned)[:2] == ({URGENT, SLOW, SLOWER, CHANGELOG}, [FETCH_ALL_WAIT_MS])
+
+
+def test_the_broker_gathers_what_a_pass_makes_after_other_topics_gave_records_and_not_after_its_own(fetcher, clock):
+    assigned = Assigned(URGENT, MADE)
+    fetcher.found({TP(MADE, 0): 1})
+    assert gathering(fetcher, assigned) == [(FETCH_ALL_WAIT_MS, 1)]
+    fetcher.found({TP(URGENT, 0): 1})
+    assert gathering(fetcher, assigned) == [(41, GATHER_BYTES)]
+    clock.now += 0.041
+    assert gathering(fetcher, assigned) == [(FETCH_ALL_WAIT_MS, 1)]
+
+
+def test_in_a_busy_worker_nothing_is_gathered_by_the_broker(fetcher, clock):
+    for _ in range(500):
+        clock.now += 0.01
+        fetcher.found({TP(MADE, 0): 10, TP(URGENT, 0): 1})
+    assert gathering(fetcher, Assigned(URGENT, MADE)) == [(FETCH_ALL_WAIT_MS, 1)]
+
+
+def test_the_broker_waits_long_though_changelogs_that_nobody_takes_lie_fetched_and_briefly_for_what_is_about_to_be_taken(fetcher):
+    assigned = Assigned(URGENT, SLOW, CHANGELOG)
+    fetcher._records = {TP(CHANGELOG, 0): SimpleNamespace(calculate_backoff=lambda: 0)}
+    fetcher.polled = {TP(URGENT, 0), TP(SLOW, 0)}
+    assert asked(fetcher, assigned)[1] == [FETCH_ALL_WAIT_MS]
+    fetcher.polled = {TP(CHANGELOG, 0)}
+    assert asked(fetcher, assigned)[1] == [FETCH_WAIT_MS]
 
 
 def test_a_worker_with_nothing_urgent_asks_for_nothing_while_it_gathers(fetcher):
@@ -193,26 +228,3 @@ async def test_changelogs_are_taken_in_every_poll_however_much_comes_in_batches(
     found = await thread._fetch_records(SimpleNamespace(_fetcher=of_consumer, _closed=False), {standby, ours}, 1.0, 100)
     assert took == [{ours}, {standby}]
     assert found.keys() == {ours, standby}
-
-
-async def test_what_little_comes_waits_a_moment_for_what_comes_with_it():
-    first, second = TP(URGENT, 0), TP(URGENT, 1)
-    waiting = OrderedDict()
-    took = []
-
-    async def fetched_records(tps, timeout, max_records):  # noqa: ASYNC109  # aiokafka's signature
-        took.append(tps)
-        if timeout:
-            waiting[second] = Fetched(1)  # what one pass sent, by another partition
-            return {first: [Batch(*first, offsets=[1])]}
-        return {tp: [Batch(*tp, offsets=[1])] for tp in tps}
-
-    subscriptions = SimpleNamespace(fetch_context=nullcontext)
-    of_consumer = SimpleNamespace(
-        _records=waiting, _closed=False, _subscriptions=subscriptions, fetched_records=fetched_records, found=lambda _: None
-    )
-    of_consumer.is_quiet = lambda: True
-    thread = ConsumerThread.__new__(ConsumerThread)
-    thread.consumer = SimpleNamespace(flow_active=True)
-    found = await thread._fetch_records(SimpleNamespace(_fetcher=of_consumer, _closed=False), {first, second}, 1.0, 100)
-    assert found.keys() == {first, second}
