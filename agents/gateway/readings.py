@@ -60,17 +60,24 @@ def map_readings(messages: Sequence[Message], writers: Mapping[int, Codec], miss
             rejects.append(Reject(row, *problem))
         else:
             alike[name].append(row)
-    frames, unknown = [pl.DataFrame(schema={"row": pl.UInt32, **(READINGS.codec.columns or {})})], frozenset[int]()
+    frames, unknown = [], frozenset[int]()
     for name, rows in alike.items():
         decoded = _decode(name, [messages[row].payload for row in rows], writers, missing)
         frames.append(decoded.frame.with_columns(pl.Series("row", rows, pl.UInt32).gather(decoded.frame["row"])))
         rejects += [replace(reject, row=rows[reject.row]) for reject in decoded.rejects]
         unknown |= decoded.unknown
-    frame, elsewhere = _placed(pl.concat(frames).sort("row"), messages)
+    frame, elsewhere = _placed(_together(frames), messages)
     rejects = [replace(reject, detail=brief(reject.detail, DETAIL_LETTERS)) for reject in [*rejects, *elsewhere]]
     settled = {*frame["row"], *(reject.row for reject in rejects)}
     waiting = [row for row in range(len(messages)) if row not in settled]
     return Mapped(frame, sorted(rejects, key=lambda reject: reject.row), waiting, unknown)
+
+
+def _together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Readings of several formats, in the order of their messages."""
+    if len(frames) == 1:
+        return frames[0]
+    return pl.concat([pl.DataFrame(schema={"row": pl.UInt32, **(READINGS.codec.columns or {})}), *frames]).sort("row")
 
 
 def _problem(message: Message, name: str) -> tuple[Reason, str] | None:
@@ -104,14 +111,13 @@ def _placed(readings: pl.DataFrame, messages: Sequence[Message]) -> tuple[pl.Dat
     topics = pl.Series([messages[row].topic for row in readings["row"]], dtype=pl.String)
     levels = topics.str.split_exact("/", 3).struct.rename_fields(["", *map(_level, _LEVELS)]).struct.unnest()
     placed, rejects = readings.hstack(levels), []
-    astray = placed.select(_IS_ASTRAY).to_series()
+    astray = placed.select_seq(_IS_ASTRAY).to_series()
     if astray.any():
         said = (pl.format(f"{name} {{}}", pl.col(name)) for name in _LEVELS)
         for row, *names in placed.filter(astray).select("row", *said).iter_rows():
             rejects.append(Reject(row, Reason.WRONG_TOPIC, f"{', '.join(filter(None, names))} on {quoted(messages[row].topic)}"))
         placed = placed.filter(~astray)
-    location = pl.when(pl.col("location") == "").then(_level("plant")).otherwise("location").alias("location")
-    return placed.with_columns(location, *(pl.col(_level(name)).alias(name) for name in _LEVELS)).select(readings.columns), rejects
+    return placed.select_seq(_AS_PLACED.get(name, pl.col(name)) for name in readings.columns), rejects
 
 
 def _level(name: str) -> str:
@@ -122,3 +128,7 @@ def _level(name: str) -> str:
 _IS_ASTRAY: Final = pl.any_horizontal((pl.col(name) != "") & (pl.col(name) != pl.col(_level(name))) for name in _LEVELS).fill_null(
     value=False
 )
+_AS_PLACED: Final = {
+    **{name: pl.col(_level(name)).alias(name) for name in _LEVELS},
+    "location": pl.when(pl.col("location") == "").then(_level("plant")).otherwise("location").alias("location"),
+}
