@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import Mapping, Set
 from types import SimpleNamespace
 from typing import Any, Final, cast
@@ -24,13 +25,13 @@ FETCH_ALL_WAIT_MS: Final = 500
 # readings a second polls without a pause took half as much again of the processor, and broker and gateway waited for it.
 PACE_SECONDS: Final = 0.012
 LITTLE_RECORDS: Final = 1_000
-# What is little enough for a topic to be gathered: so many records a second of all that are, for each second it may be gathered for.
+# What is little enough to be gathered: so many records a second of topics gathered alike, for each second they may be gathered for.
 # Of 50 ms that is 700: at a thousand readings a second alerts would be 20 ms later, to save a tenth of a core.
 GATHERED_RATE: Final = 14_000
-QUIET_RATE: Final = 700
 # A topic gathered for less than this holds what this worker's passes make of others. One pass's records come by several partitions, parts
 # of a millisecond apart: the broker gathers them, or each partition would be a pass of its own.
 MADE_HERE_SECONDS: Final = 0.05
+MADE_HERE_RATE: Final = 2_000
 GATHER_BYTES: Final = 1 << 20
 # What partitions may hold, as it was fetched, to be taken in one poll: some thousand readings.
 TOGETHER_BYTES: Final = 32_768
@@ -50,36 +51,35 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]  # aiokafka is untyped
         """When topics of each time of gathering last gave records."""
         self._others_found_at = 0.0
         """When a topic did that is not gathered by the broker."""
-        self._rate = 0.0
-        """Records a second of topics that are gathered, over the last second or so."""
+        self._rates: dict[float, float] = {}
+        """Records a second of topics of each time of gathering, over the last second or so."""
         self._counted_at = time.monotonic()
 
     def found(self, records: Mapping[TP, int]) -> None:
         """Note how many records were taken of which partitions."""
         now = time.monotonic()
-        gathered = {tp: BATCH_TOPICS.gathered_seconds(tp.topic) for tp in records}
-        came = sum(count for tp, count in records.items() if gathered[tp])
-        self._rate = (self._rate + came) / (1 + now - self._counted_at)
+        came = Counter[float]()
+        for tp, count in records.items():
+            came[BATCH_TOPICS.gathered_seconds(tp.topic)] += count
+        passed = 1 + now - self._counted_at
+        self._rates = {seconds: (self._rates.get(seconds, 0.0) + came[seconds]) / passed for seconds in self._rates | came}
         self._counted_at = now
-        self._found_at |= dict.fromkeys(gathered.values(), now)
-        if any(count and not 0 < gathered[tp] < MADE_HERE_SECONDS for tp, count in records.items()):
+        self._found_at |= dict.fromkeys(came, now)
+        if any(count for seconds, count in came.items() if not _is_made_here(seconds)):
             self._others_found_at = now
-
-    def is_quiet(self) -> bool:
-        """Whether so little comes that a moment more is no matter."""
-        return self._rate < QUIET_RATE
 
     def _due_at(self, topic: str) -> float:
         """When the topic may be asked for, on the monotonic clock."""
         seconds = BATCH_TOPICS.gathered_seconds(topic)
-        if seconds < MADE_HERE_SECONDS or self._rate >= GATHERED_RATE * seconds:
+        if _is_made_here(seconds) or self._rates.get(seconds, 0.0) >= GATHERED_RATE * seconds:
             return 0.0
         return self._found_at.get(seconds, 0.0) + seconds
 
     def _made_by(self, topic: str) -> float:
         """Until when the broker is to gather what comes in the topic, on the monotonic clock."""
         seconds = BATCH_TOPICS.gathered_seconds(topic)
-        return self._others_found_at + seconds if 0 < seconds < MADE_HERE_SECONDS and self.is_quiet() else 0.0
+        is_gathered = _is_made_here(seconds) and self._rates.get(seconds, 0.0) < MADE_HERE_RATE
+        return self._others_found_at + seconds if is_gathered else 0.0
 
     def _get_actions_per_node(self, assignment: Any) -> Any:  # noqa: ANN401
         """The parent's, for the partitions that may be asked for now, and with how long the broker may wait for each request."""
@@ -190,6 +190,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             self.log.warning("commit_failed reason=%r", exc)
             return False
         return True
+
+
+def _is_made_here(gathered_seconds: float) -> bool:
+    """Whether a topic holds what passes over other topics make."""
+    return 0 < gathered_seconds < MADE_HERE_SECONDS
 
 
 def _is_little(found: Mapping[TP, Any]) -> bool:

@@ -125,7 +125,7 @@ def fetcher(clock):
     cluster = SimpleNamespace(leader_for_partition=lambda _: 1)
     vars(fetcher).update(_client=SimpleNamespace(cluster=cluster), _records={}, _in_flight=set(), _preferred_read_replica={})
     vars(fetcher).update(_fetch_min_bytes=1, _fetch_max_bytes=1, _max_partition_fetch_bytes=1, _isolation_level=0, _client_rack="")
-    vars(fetcher).update(_fetch_max_wait_ms=1, _fetcher_timeout=0.2, _found_at={}, _rate=0.0, _counted_at=clock.now)
+    vars(fetcher).update(_fetch_max_wait_ms=1, _fetcher_timeout=0.2, _found_at={}, _rates={}, _counted_at=clock.now)
     vars(fetcher).update(polled=frozenset(), _others_found_at=0.0)
     return fetcher
 
@@ -178,7 +178,7 @@ def test_the_broker_gathers_what_a_pass_makes_after_other_topics_gave_records_an
 def test_in_a_busy_worker_nothing_is_gathered_by_the_broker(fetcher, clock):
     for _ in range(500):
         clock.now += 0.01
-        fetcher.found({TP(MADE, 0): 10, TP(URGENT, 0): 1})
+        fetcher.found({TP(MADE, 0): 30, TP(URGENT, 0): 1})
     assert gathering(fetcher, Assigned(URGENT, MADE)) == [(FETCH_ALL_WAIT_MS, 1)]
 
 
@@ -221,7 +221,6 @@ async def test_changelogs_are_taken_in_every_poll_however_much_comes_in_batches(
         _subscriptions=subscriptions,
         fetched_records=fetched_records,
         found=lambda _: None,
-        is_quiet=lambda: False,
     )
     thread = ConsumerThread.__new__(ConsumerThread)
     thread.consumer = SimpleNamespace(flow_active=True)
