@@ -18,9 +18,13 @@ from faust.types import TP
 from streams.batches import BATCH_TOPICS, Batch, BatchRecords, OneBatch
 
 # How long the broker may hold a fetch that finds nothing. aiokafka asks a broker one thing at a time: while it waits for partitions
-# without traffic, those whose records are used up wait with them. Where it asks for all of them, nobody waits, and it asks seldom.
+# without traffic, those whose records are used up wait with them. Where it asks for all that anybody takes, it asks seldom, and where
+# nothing lies fetched that somebody may take later, it asks very seldom.
 FETCH_WAIT_MS: Final = 50
 FETCH_ALL_WAIT_MS: Final = 500
+FETCH_IDLE_WAIT_MS: Final = 5_000
+# How often to look whether there is something to ask for though nothing happened; aiokafka looks five times a second.
+LOOK_SECONDS: Final = 1.0
 # How soon a poll follows one that found little. A pass over a batch costs a millisecond or two however few its records are: at 10,000
 # readings a second polls without a pause took half as much again of the processor, and broker and gateway waited for it.
 PACE_SECONDS: Final = 0.012
@@ -45,8 +49,9 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]  # aiokafka is untyped
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # the parent's signature
         super().__init__(*args, **kwargs)
-        self.polled: Set[TP] = frozenset()
-        """Partitions whose records are taken as soon as they are there."""
+        self._fetcher_timeout = LOOK_SECONDS
+        self.polled: Set[TP] | None = None
+        """Partitions whose records are taken as soon as they are there; None: all."""
         self._found_at: dict[float, float] = {}
         """When topics of each time of gathering last gave records."""
         self._others_found_at = 0.0
@@ -94,9 +99,11 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]  # aiokafka is untyped
             requests, resets, timeout, outdated, resumed = super()._get_actions_per_node(others)
             rest = min(held.values()) - now
             timeout = min(timeout, rest)
-        # changelogs of this worker's own partitions lie fetched until the next assignment
-        is_waited_for = resumed or not self.polled.isdisjoint(self._records)
-        wait = min(rest, (FETCH_WAIT_MS if is_waited_for else FETCH_ALL_WAIT_MS) / 1000)
+        if resumed or (self._records if self.polled is None else self.polled & self._records.keys()):
+            longest_ms = FETCH_WAIT_MS
+        else:  # changelogs of this worker's own partitions lie fetched until the next assignment
+            longest_ms = FETCH_ALL_WAIT_MS if self._records else FETCH_IDLE_WAIT_MS
+        wait = min(rest, longest_ms / 1000)
         gathers = max(map(self._made_by, topics), default=0.0) - now
         for _, request in requests:
             # they have no other way

@@ -51,7 +51,7 @@ class Sinking(Batchwise):
         self._domain = domain
         self._columns = [pl.col("row"), *columns(contract), *([pl.col("partition"), pl.col("offset")] if domain else [])]
         self._gathered: list[Piece] = []
-        self._room, self._enough = asyncio.Event(), asyncio.Event()
+        self._room, self._some, self._enough = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._storing = asyncio.Lock()
         app.metrics.sources.append(partial(of_sinking, self))
         app.on_partitions_revoked.connect(self._drop, weak=False)
@@ -68,6 +68,7 @@ class Sinking(Batchwise):
             self._room.clear()
             await self._room.wait()
         self._gathered.append(Piece(event, rows.select(self._columns)))
+        self._some.set()
         if height(self._gathered) >= ENOUGH_ROWS or self._is_full():
             self._enough.set()
 
@@ -75,6 +76,7 @@ class Sinking(Batchwise):
         """Insert what is gathered, and acknowledge it. Where ClickHouse is away, wait for it; at the worker's stop, leave it."""
         async with self._storing:
             pieces, self._gathered = self._gathered, []
+            self._some.clear()
             self._enough.clear()
             self._room.set()
             try:
@@ -93,6 +95,7 @@ class Sinking(Batchwise):
     @Service.task
     async def _stores(self) -> None:
         while not self.should_stop:
+            await self.wait(self._some.wait())
             await self.wait(self._enough.wait(), timeout=GATHER_SECONDS)
             await self.store()
 

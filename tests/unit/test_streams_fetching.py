@@ -10,6 +10,7 @@ from streams import fetching
 from streams.batches import BATCH_TOPICS, Batch, OneBatch, Taken
 from streams.fetching import (
     FETCH_ALL_WAIT_MS,
+    FETCH_IDLE_WAIT_MS,
     FETCH_WAIT_MS,
     GATHER_BYTES,
     GATHERED_RATE,
@@ -126,7 +127,7 @@ def fetcher(clock):
     vars(fetcher).update(_client=SimpleNamespace(cluster=cluster), _records={}, _in_flight=set(), _preferred_read_replica={})
     vars(fetcher).update(_fetch_min_bytes=1, _fetch_max_bytes=1, _max_partition_fetch_bytes=1, _isolation_level=0, _client_rack="")
     vars(fetcher).update(_fetch_max_wait_ms=1, _fetcher_timeout=0.2, _found_at={}, _rates={}, _counted_at=clock.now)
-    vars(fetcher).update(polled=frozenset(), _others_found_at=0.0)
+    vars(fetcher).update(polled=None, _others_found_at=0.0)
     return fetcher
 
 
@@ -144,7 +145,7 @@ def gathering(fetcher, assigned):
 
 
 def test_an_idle_worker_asks_for_everything_and_lets_the_broker_wait_long(fetcher):
-    assert asked(fetcher, Assigned(URGENT, SLOW, SLOWER, CHANGELOG)) == ({URGENT, SLOW, SLOWER, CHANGELOG}, [FETCH_ALL_WAIT_MS], 200)
+    assert asked(fetcher, Assigned(URGENT, SLOW, SLOWER, CHANGELOG)) == ({URGENT, SLOW, SLOWER, CHANGELOG}, [FETCH_IDLE_WAIT_MS], 200)
 
 
 def test_the_broker_waits_no_longer_than_a_moment_where_a_partition_is_left_out(fetcher):
@@ -162,24 +163,24 @@ def test_a_topic_that_gave_records_is_asked_for_again_when_the_time_it_is_gather
     clock.now += 0.04
     assert asked(fetcher, assigned)[:2] == ({URGENT, SLOW, CHANGELOG}, [440])
     clock.now += 0.45
-    assert asked(fetcher, assigned)[:2] == ({URGENT, SLOW, SLOWER, CHANGELOG}, [FETCH_ALL_WAIT_MS])
+    assert asked(fetcher, assigned)[:2] == ({URGENT, SLOW, SLOWER, CHANGELOG}, [FETCH_IDLE_WAIT_MS])
 
 
 def test_the_broker_gathers_what_a_pass_makes_after_other_topics_gave_records_and_not_after_its_own(fetcher, clock):
     assigned = Assigned(URGENT, MADE)
     fetcher.found({TP(MADE, 0): 1})
-    assert gathering(fetcher, assigned) == [(FETCH_ALL_WAIT_MS, 1)]
+    assert gathering(fetcher, assigned) == [(FETCH_IDLE_WAIT_MS, 1)]
     fetcher.found({TP(URGENT, 0): 1})
     assert gathering(fetcher, assigned) == [(41, GATHER_BYTES)]
     clock.now += 0.041
-    assert gathering(fetcher, assigned) == [(FETCH_ALL_WAIT_MS, 1)]
+    assert gathering(fetcher, assigned) == [(FETCH_IDLE_WAIT_MS, 1)]
 
 
 def test_in_a_busy_worker_nothing_is_gathered_by_the_broker(fetcher, clock):
     for _ in range(500):
         clock.now += 0.01
         fetcher.found({TP(MADE, 0): 30, TP(URGENT, 0): 1})
-    assert gathering(fetcher, Assigned(URGENT, MADE)) == [(FETCH_ALL_WAIT_MS, 1)]
+    assert gathering(fetcher, Assigned(URGENT, MADE)) == [(FETCH_IDLE_WAIT_MS, 1)]
 
 
 def test_the_broker_waits_long_though_changelogs_that_nobody_takes_lie_fetched_and_briefly_for_what_is_about_to_be_taken(fetcher):
@@ -187,8 +188,9 @@ def test_the_broker_waits_long_though_changelogs_that_nobody_takes_lie_fetched_a
     fetcher._records = {TP(CHANGELOG, 0): SimpleNamespace(calculate_backoff=lambda: 0)}
     fetcher.polled = {TP(URGENT, 0), TP(SLOW, 0)}
     assert asked(fetcher, assigned)[1] == [FETCH_ALL_WAIT_MS]
-    fetcher.polled = {TP(CHANGELOG, 0)}
-    assert asked(fetcher, assigned)[1] == [FETCH_WAIT_MS]
+    for polled in ({TP(CHANGELOG, 0)}, None):
+        fetcher.polled = polled
+        assert asked(fetcher, assigned)[1] == [FETCH_WAIT_MS]
 
 
 def test_a_worker_with_nothing_urgent_asks_for_nothing_while_it_gathers(fetcher):
