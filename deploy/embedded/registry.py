@@ -3,16 +3,32 @@
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
+from urllib.parse import urlsplit
 
 from deploy.embedded.artifacts import fetch, pins, unpack
+from deploy.embedded.errors import StackError
 from deploy.embedded.java import JavaService
+from streams.settings import Settings
+from streams.worker.addresses import shown
+
+API: Final = "/apis/ccompat/v7"
+"""Where it serves Confluent's API."""
 
 
 class Registry(JavaService):
     """The schema registry; clients reach it at the setting `registry`."""
 
     name: ClassVar[str] = "registry"
+
+    def __init__(self, settings: Settings) -> None:
+        """StackError where the setting names another path than it serves."""
+        super().__init__(settings)
+        if urlsplit(settings.registry).path.rstrip("/") != API:
+            raise StackError(
+                f"HEADRACE_REGISTRY is {shown(settings.registry)!r}; the local registry serves its API at {API}: "
+                f"set HEADRACE_REGISTRY=http://{self.host}:{self.port}{API}."
+            )
 
     @property
     def heap_mb(self) -> int:

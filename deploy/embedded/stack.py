@@ -14,7 +14,7 @@ from deploy.embedded import preflight, processes
 from deploy.embedded.artemis import Artemis
 from deploy.embedded.errors import StackError
 from deploy.embedded.kafka import Kafka
-from deploy.embedded.registry import Registry
+from deploy.embedded.registry import API, Registry
 from deploy.embedded.service import STOP_SECONDS, Service
 from deploy.patience import answered
 from deploy.topics import TopicMismatchError, ensure_topics
@@ -33,7 +33,7 @@ def on_free_ports(data: Path) -> Settings:
     kafka, registry, broker = preflight.free_ports(3)
     return Settings(
         kafka=f"127.0.0.1:{kafka}",
-        registry=f"http://127.0.0.1:{registry}/apis/ccompat/v7",
+        registry=f"http://127.0.0.1:{registry}{API}",
         mqtt=f"mqtt://127.0.0.1:{broker}",
         data=data,
     )

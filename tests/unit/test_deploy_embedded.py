@@ -1,5 +1,6 @@
 import hashlib
 import os
+import re
 import shutil
 import socket
 import stat
@@ -20,6 +21,7 @@ from deploy.embedded.errors import StackError
 from deploy.embedded.java import JavaService
 from deploy.embedded.kafka import Kafka
 from deploy.embedded.log_files import LOG_BYTES
+from deploy.embedded.registry import Registry
 from deploy.embedded.service import Service, address
 from deploy.embedded.stack import LocalStack
 from schemas.folders import private
@@ -93,6 +95,16 @@ def test_a_taken_port_is_reported_with_who_has_it_and_what_to_set():
         port = server.getsockname()[1]
         with pytest.raises(StackError, match=rf"Port {port}.*pid {os.getpid()}[\s\S]*HEADRACE_KAFKA"):
             preflight.require_port("kafka", "127.0.0.1", port)
+
+
+@pytest.mark.parametrize("path", ["", "/", "/apis/registry/v3", "/apis/ccompat"])
+def test_a_registry_setting_without_the_path_of_the_local_one_is_refused_with_the_one_to_set(path, tmp_path):
+    with pytest.raises(StackError, match=re.escape("set HEADRACE_REGISTRY=http://127.0.0.1:18081/apis/ccompat/v7")):
+        Registry(Settings(registry=f"http://127.0.0.1:18081{path}", data=tmp_path))
+
+
+def test_the_path_of_the_local_registry_may_end_in_a_slash(tmp_path):
+    assert Registry(Settings(registry="http://127.0.0.1:18081/apis/ccompat/v7/", data=tmp_path)).port == 18081
 
 
 def test_free_ports_differ_and_can_be_bound():
