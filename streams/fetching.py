@@ -22,7 +22,7 @@ from streams.batches import BATCH_TOPICS, Batch, BatchRecords, OneBatch
 # nothing lies fetched that somebody may take later, it asks very seldom.
 FETCH_WAIT_MS: Final = 50
 FETCH_ALL_WAIT_MS: Final = 500
-FETCH_IDLE_WAIT_MS: Final = 5_000
+FETCH_IDLE_WAIT_MS: Final = 2_000
 # How often to look whether there is something to ask for though nothing happened; aiokafka looks five times a second.
 LOOK_SECONDS: Final = 1.0
 # How soon a poll follows one that found little. A pass over a batch costs a millisecond or two however few its records are: at 10,000

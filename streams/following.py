@@ -15,7 +15,7 @@ from streams.batches import BATCH_TOPICS
 from streams.clock import now_ms
 from streams.credentials import arguments
 
-# How long a look for changes may wait at the broker.
+# How long a look for changes may wait here; the fetcher itself says how long at the broker.
 POLL_MS: Final = 5_000
 
 Take = Callable[[pl.DataFrame, Sequence[Reject]], None]
@@ -36,7 +36,7 @@ class Following(Service):
 
     async def on_start(self) -> None:
         """Read what is there. Waits for Kafka and the registry."""
-        self._consumer = AIOKafkaConsumer(**arguments(), enable_auto_commit=False, fetch_max_wait_ms=POLL_MS)
+        self._consumer = AIOKafkaConsumer(**arguments(), enable_auto_commit=False)
         await self._consumer.start()
         everything = [TopicPartition(named(self._contract.topic), number) for number in range(self._contract.partitions)]
         ends = await self._consumer.end_offsets(everything)
