@@ -29,8 +29,8 @@ from streams.pieces import Piece, columns, halves, height, located, together, to
 from streams.worker.threads import Threads
 
 # Every insert makes a part that merges have to take in: fewer is cheaper, later is staler.
-GATHER_SECONDS: Final = 1.0
-# What is inserted once a second need not be read more often than some times.
+GATHER_SECONDS: Final = 2.0
+# What is inserted every two seconds need not be read more often than some times.
 GATHERED_MS: Final = 500
 ENOUGH_ROWS: Final = 100_000
 # What may be gathered while an insert is under way, and so of an insert: at most two of them and a batch are in memory. The slower
