@@ -6,7 +6,7 @@ from typing import Final
 
 from schemas.bounds import QUOTED_LETTERS
 
-_KINDS: Final = {dict: "an object", list: "a list", tuple: "a list", str: "a text", bytes: "bytes", type(None): "null"}
+_KINDS: Final = {dict: "an object", list: "a list", tuple: "a list", str: "a text", bytes: "bytes", bool: "a yes or no", type(None): "null"}
 _LONGEST_INTEGER_BITS: Final = 256
 """Python raises ValueError for the digits of a very long one."""
 _brief: Final = reprlib.Repr()

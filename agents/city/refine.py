@@ -1,4 +1,4 @@
-"""Devices' messages to measurements: envelopes in, a row for each measurement out, and a reject for each message without.
+"""Devices' messages to measurements: envelopes in, a row for each measurement out, a reject for each message without or not read whole.
 
 What becomes of a message depends on it alone: on its envelope, its offset, and the sensor types that were known when Kafka took it.
 """
@@ -15,7 +15,7 @@ from agents.city.kinds import KINDS
 from agents.city.sensors import YES_OR_NO
 from agents.gateway.sparkplug.names import NAMESPACE
 from agents.gateway.times import AHEAD_MS, EARLIEST_MS, misdated, whole
-from agents.limits import Limits
+from agents.limits import Bounds, Limits
 from schemas import json_text
 from schemas.bounds import DETAIL_LETTERS, DISTRICT_BYTES
 from schemas.quoting import brief, kind, quoted
@@ -33,7 +33,9 @@ _BARE: Final = frozenset({int, float, bool, str})
 """A payload that is a value by itself is the value named by the last level of its topic."""
 WORDS: Final = {"on": True, "off": False, "true": True, "false": False}
 """Words by which devices publish a yes or no by itself."""
-_NUMBERS: Final = frozenset({int, float, bool})
+_NUMBERS: Final = frozenset({int, float})
+_YES_OR_NO: Final = Bounds(0, 1)
+"""Of a sensor type that a yes or no measures: of any other, true is no 1."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def refine(envelopes: pl.DataFrame, limits: Limits) -> Refined:
     for row, offset, device, tenant, message_id, origin, *said in zip(*(envelopes[name].to_list() for name in _NAMES + _SAYS), strict=True):
         text, data_type, _, topic, _, arrival = said
         try:
-            at, district, historical, numbers = _message(*said)
+            at, district, historical, numbers, misfits = _message(*said, limits)
         except Unfit as unfit:
             reason, detail = unfit.args
             rejects.append(Reject(row, reason, brief(detail, DETAIL_LETTERS)))
@@ -76,8 +78,10 @@ def refine(envelopes: pl.DataFrame, limits: Limits) -> Refined:
                     districts.append((row, district, name, value, at, device, origin, position))
                 readings.append((row, device, name, value, at, district, data_type, tenant, message_id, origin, position, historical))
                 position += 1
-        if position == first:
-            rejects.append(Reject(row, *_nothing(text, topic)))
+        if misfits:
+            rejects.append(Reject(row, Reason.UNDECODABLE, brief("; ".join(misfits), DETAIL_LETTERS)))
+        elif position == first:
+            rejects.append(Reject(row, *_nothing(text, topic, limits, arrival)))
     return Refined(_frame(readings, _READING), _as_energy(_frame(districts, _OF_DISTRICT)), rejects)
 
 
@@ -87,9 +91,9 @@ def _frame(rows: Sequence[tuple[object, ...]], schema: Mapping[str, type[pl.Data
 
 
 def _message(
-    text: str, data_type: str, defect: str, topic: str, ingestion_time: int, arrival: int
-) -> tuple[int, str, bool, Sequence[tuple[str, float]]]:
-    """Event time, district, whether it is of the past, and numbers of one message. Raises Unfit."""
+    text: str, data_type: str, defect: str, topic: str, ingestion_time: int, arrival: int, limits: Limits
+) -> tuple[int, str, bool, Sequence[tuple[str, float]], Sequence[str]]:
+    """Event time, district, whether it is of the past, numbers of one message, and what should be one and is none. Raises Unfit."""
     if data_type == RAW:
         raise Unfit(Reason.UNKNOWN_FORMAT, f"the gateway could not decode the payload: {defect}")
     try:
@@ -106,8 +110,8 @@ def _message(
         document.setdefault(topic.rpartition("/")[2], document.pop("value"))
     if data_type in KINDS:
         for name in sorted(KINDS[data_type].members & document.keys()):
-            if type(document[name]) not in _NUMBERS and document[name] is not None:
-                raise Unfit(Reason.UNDECODABLE, f"{name} is {kind(document[name])}, not a number: {quoted(document[name])}")
+            if wrong := _misfit(name, document[name], limits.bounds(name, arrival) or _YES_OR_NO):
+                raise Unfit(Reason.UNDECODABLE, wrong)
     said = document.get("timestamp", ingestion_time)
     at = whole(said)
     if at is None or not EARLIEST_MS <= at <= arrival + AHEAD_MS:
@@ -118,16 +122,35 @@ def _message(
         raise Unfit(Reason.UNDECODABLE, f"district is {kind(district)}, not a text: {quoted(district)}")
     if len(district.encode()) > DISTRICT_BYTES:
         raise Unfit(Reason.TOO_LARGE, f"district is {quoted(district)}, at most {DISTRICT_BYTES} bytes are taken")
-    numbers = [(name, float(value)) for name, value in document.items() if type(value) in _NUMBERS and name not in NUMBERLESS]
-    return at, district, document.get("is_historical") is True, numbers
+    numbers, misfits = [], []
+    for name, value in document.items():
+        if type(value) in _NUMBERS:
+            if name not in NUMBERLESS:
+                numbers.append((name, float(value)))
+        elif (bounds := limits.bounds(name, arrival)) is not None and (wrong := _misfit(name, value, bounds)):
+            misfits.append(wrong)
+        elif type(value) is bool:
+            numbers.append((name, float(value)))
+    return at, district, document.get("is_historical") is True, numbers, misfits
 
 
-def _nothing(text: str, topic: str) -> tuple[Reason, str]:
+def _misfit(name: str, value: object, bounds: Bounds) -> str:
+    """Why a member of a sensor type's name is no measurement; empty if it is one, or null."""
+    if type(value) in _NUMBERS or value is None or (type(value) is bool and bounds == _YES_OR_NO):
+        return ""
+    return f"{name} is {kind(value)}, not a number: {quoted(value)}"
+
+
+def _nothing(text: str, topic: str, limits: Limits, arrival: int) -> tuple[Reason, str]:
     """Why a message has no measurement."""
-    if text.lstrip().startswith("{"):
+    document = json_text.loads(text)
+    if type(document) is dict:
+        empty = [name for name, value in document.items() if value is None and limits.bounds(name, arrival) is not None]
+        if empty:
+            return Reason.NULL_FIELD, brief(f"{', '.join(empty)}: null", DETAIL_LETTERS)
         return Reason.UNKNOWN_SENSOR, brief(f"no sensor type is a member of {text}", DETAIL_LETTERS)
     name = topic.rpartition("/")[2]
-    return Reason.UNDECODABLE, f"data is {kind(json_text.loads(text))}, not an object, and {quoted(name)} is no sensor type"
+    return Reason.UNDECODABLE, f"data is {kind(document)}, not an object, and {quoted(name)} is no sensor type"
 
 
 def _with_derived(data_type: str, numbers: Sequence[tuple[str, float]]) -> Iterator[tuple[str, float]]:

@@ -133,7 +133,8 @@ def test_the_density_of_traffic_is_flow_by_speed_and_unknown_where_it_stands():
         ({"pm25": 1, "timestamp": True}, Reason.BAD_TIMESTAMP, "timestamp is True"),
         ({"pm25": 1, "timestamp": 2**63 + 1}, Reason.BAD_TIMESTAMP, "timestamp is 9223372036854775809"),
         ({"smell": 4}, Reason.UNKNOWN_SENSOR, 'no sensor type is a member of {"smell":4}'),
-        ({"pm25": None}, Reason.UNKNOWN_SENSOR, "no sensor type is a member of"),
+        ({"pm25": None}, Reason.NULL_FIELD, "pm25: null"),
+        ({"pm25": True, "no2": 3}, Reason.UNDECODABLE, "pm25 is a yes or no, not a number: True"),
         ({}, Reason.UNKNOWN_SENSOR, "no sensor type is a member of {}"),
         (({"data_type": "raw", "defect": "7 bytes"}, "00ff"), Reason.UNKNOWN_FORMAT, "the gateway could not decode the payload: 7 bytes"),
         ({"noise": 50, "district": "x" * 201}, Reason.TOO_LARGE, "district is a text of 201 characters"),
@@ -258,7 +259,8 @@ def test_what_becomes_of_messages_does_not_depend_on_their_batch_and_nothing_van
         assert_frame_equal(pl.concat(parts), getattr(whole, name), check_dtypes=False)
     assert [*reasons(head), *((row + cut, *why) for row, *why in reasons(tail))] == reasons(whole)
     assert {reject.row for reject in whole.rejects} | {*whole.readings["row"]} == {*range(len(messages))}
-    assert {reject.row for reject in whole.rejects}.isdisjoint(whole.readings["row"])
+    both = {reject.row for reject in whole.rejects} & {*whole.readings["row"]}
+    assert all("not a number" in said for row, _, said in reasons(whole) if row in both)
     assert whole.readings["position"].to_list() == sorted(set(whole.readings["position"]))
 
 
@@ -287,3 +289,26 @@ def test_a_value_by_itself_is_the_one_that_the_topic_s_last_level_names(topic, p
 def test_a_word_where_a_number_is_needed_is_told_of():
     (reject,) = reasons(measured(({"original_topic": "sensors/st-1/temperature"}, '"ON"')))
     assert reject[1:] == (Reason.UNDECODABLE, "temperature is a text, not a number: 'ON'")
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [("NaN", "a text"), ("21.5", "a text"), (True, "a yes or no"), ([1, 2], "a list"), ({"value": 4, "quality": 0}, "an object")],
+)
+@pytest.mark.parametrize("data_type", ["sparkplug", "bin"])
+def test_what_should_be_a_measurement_and_is_none_is_told_and_the_others_of_its_message_are_readings(data_type, value, told):
+    refined = measured(({"data_type": data_type}, {"temperature": value, "humidity": 40, "on": True}))
+    assert values(refined) == [("humidity", 40), ("on", 1)]
+    ((row, reason, said),) = reasons(refined)
+    assert (row, reason) == (0, Reason.UNDECODABLE)
+    assert said.startswith(f"temperature is {told}, not a number: ")
+
+
+def test_a_lamp_whose_power_is_said_by_yes_is_not_told_to_be_dark():
+    refined = measured(({"data_type": "lighting"}, {"on": True, "power_w": True}))
+    assert (values(refined), reasons(refined)) == ([], [(0, Reason.UNDECODABLE, "power_w is a yes or no, not a number: True")])
+
+
+def test_true_by_itself_is_no_degree():
+    ((_, reason, said),) = reasons(measured(({"original_topic": "sensors/st-1/temperature"}, "true")))
+    assert (reason, said) == (Reason.UNDECODABLE, "temperature is a yes or no, not a number: True")
