@@ -1,5 +1,6 @@
 """JSON of others, no deeper and no wider than the gateway takes, each member once: what is wrong with it is said with its place."""
 
+import math
 from functools import partial
 from itertools import islice
 from typing import Any, Final
@@ -37,12 +38,33 @@ def loads_each(text: bytes) -> Any:  # noqa: ANN401
 
 
 def dumps(document: object) -> bytes:
-    """JSON of what another format said; bytes are hexadecimal. Raises ValueError for what is no JSON, or nested too deep."""
+    """JSON of what another format said; bytes are hexadecimal, NaN and infinities texts.
+
+    Raises ValueError for what is no JSON, or nested too deep.
+    """
     _require_shallow(document, DEPTH)
     try:
-        return _dumps(_not_too_wide(document))
+        text = _dumps(_not_too_wide(document))
+        # orjson writes null for them, which says that there was no value
+        return _dumps(_worded(document)) if b"null" in text else text
     except TypeError as error:  # a name that is no text, an integer of more than 64 bits
         raise ValueError(f"JSON cannot say it: {error}") from error
+
+
+def number_or_text(found: float) -> float | str:
+    """JSON has no word for what is no number: a text."""
+    if math.isfinite(found):
+        return found
+    return "NaN" if math.isnan(found) else "Infinity" if found > 0 else "-Infinity"
+
+
+def _worded(document: object) -> object:
+    """The same with a text for each float that is no number; `dumps` bounds the depth."""
+    if isinstance(document, dict):
+        return {name: _worded(child) for name, child in document.items()}
+    if isinstance(document, list):
+        return [_worded(child) for child in document]
+    return number_or_text(document) if isinstance(document, float) else document
 
 
 def _parsed(text: bytes) -> Any:  # noqa: ANN401

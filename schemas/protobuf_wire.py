@@ -4,6 +4,7 @@ from collections.abc import Sequence, Set
 
 import polars as pl
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from schemas.codec import Codec
 from schemas.nodes import kind
@@ -13,20 +14,36 @@ from schemas.sorting import ABSENT, sort_out
 from schemas.wire import Decoded
 
 
+def parse(kind_of: type[Message], value: bytes) -> Message:
+    """A message of that class. Raises ValueError for bytes that are none, and for a field of it in another type's encoding.
+
+    A parser puts such a field aside with those it does not know, and its value would be lost in silence.
+    """
+    try:
+        message = kind_of.FromString(value)
+    except DecodeError as error:
+        raise ValueError(f"not this Protobuf message: {error}") from error
+    known, aside = kind_of.DESCRIPTOR.fields_by_number, UnknownFieldSet(message)
+    for field in map(aside.__getitem__, range(len(aside))):
+        if field.field_number in known:
+            raise ValueError(f"not this Protobuf message: {known[field.field_number].name} is of wire type {field.wire_type}")
+    return message
+
+
 def decode(values: Sequence[bytes], reader: Codec, given: Set[str] = frozenset()) -> Decoded:
     """Read a batch of messages into the reader's columns; fields it does not know are left out. Never raises on what they hold.
 
     Fields without a default have to be there, but those that are `given` from elsewhere. Raises ValueError for a reader without message.
     """
-    read = message_type(reader).FromString
+    kind_of = message_type(reader)
     rows: list[int] = []
     messages: list[Message] = []
     unread: list[Reject] = []
     for row, value in enumerate(values):
         try:
-            messages.append(read(value))
-        except DecodeError as error:
-            unread.append(Reject(row, Reason.UNDECODABLE, f"not this Protobuf message: {error}"))
+            messages.append(parse(kind_of, value))
+        except ValueError as error:
+            unread.append(Reject(row, Reason.UNDECODABLE, str(error)))
         else:
             rows.append(row)
     found = {

@@ -30,7 +30,7 @@ class Reason(StrEnum):
     UNTOLD_METRIC = "untold-metric"
     """A Sparkplug node sends data whose name or data type only a birth tells that was not heard: it is asked for another one."""
     NULL_FIELD = "null-field"
-    """Null where the reader's schema needs a value."""
+    """Null where a value is needed."""
     WRONG_KEY = "wrong-key"
     """The Kafka key is not the record's own: it may lie in another device's partition."""
     BAD_DEVICE_ID = "bad-device-id"

@@ -66,7 +66,7 @@ def refine(envelopes: pl.DataFrame, limits: Limits) -> Refined:
     for row, offset, device, tenant, message_id, origin, *said in zip(*(envelopes[name].to_list() for name in _NAMES + _SAYS), strict=True):
         text, data_type, _, topic, _, arrival = said
         try:
-            at, district, historical, numbers, misfits = _message(*said, limits)
+            at, district, historical, numbers, misfits = _message(limits, *said)
         except Unfit as unfit:
             reason, detail = unfit.args
             rejects.append(Reject(row, reason, brief(detail, DETAIL_LETTERS)))
@@ -91,7 +91,7 @@ def _frame(rows: Sequence[tuple[object, ...]], schema: Mapping[str, type[pl.Data
 
 
 def _message(
-    text: str, data_type: str, defect: str, topic: str, ingestion_time: int, arrival: int, limits: Limits
+    limits: Limits, text: str, data_type: str, defect: str, topic: str, ingestion_time: int, arrival: int
 ) -> tuple[int, str, bool, Sequence[tuple[str, float]], Sequence[str]]:
     """Event time, district, whether it is of the past, numbers of one message, and what should be one and is none. Raises Unfit."""
     if data_type == RAW:

@@ -34,6 +34,6 @@ class Layout:
         values = np.frombuffer(payload, self._dtype)[0].item()
         numbers = zip(self._dtype.names or (), values, self._divisors, strict=True)
         document = {name: value if divisor == 1 else value / divisor for name, value, divisor in numbers}
-        if not all(np.isfinite(value) for value in document.values()):
-            raise ValueError("not a number")
+        if wrong := next((name for name, value in document.items() if not np.isfinite(value)), None):
+            raise ValueError(f"{wrong} is {document[wrong]}, not a number")
         return document

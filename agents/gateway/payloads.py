@@ -4,8 +4,6 @@ import re
 from collections.abc import Mapping, Set
 from typing import Any, Final, NamedTuple
 
-from google.protobuf.message import DecodeError
-
 from agents.gateway.formats import format_of
 from agents.gateway.mapping import Target
 from agents.gateway.message import Message
@@ -14,6 +12,7 @@ from schemas import json_text
 from schemas.bounds import TEXT_BYTES
 from schemas.codec import FRAME_BYTES, GREATEST_SCHEMA_ID, Codec
 from schemas.protobuf_schema import message_type
+from schemas.protobuf_wire import parse
 from schemas.quoting import brief, quoted
 from schemas.reference import read_record
 from schemas.wire import unheard_of
@@ -65,11 +64,8 @@ def read(message: Message, target: Target, writers: Mapping[int, Codec]) -> Cont
         if document is None:
             return raw(payload, "null is no value")
         return Content(json_text.dumps(document), document)
-    except DecodeError as error:
-        defect = f"not this Protobuf message: {error}"
     except ValueError as error:
-        defect = str(error)
-    return raw(payload, defect)
+        return raw(payload, str(error))
 
 
 def raw(payload: bytes, defect: str) -> Content:
@@ -98,12 +94,11 @@ def _timed(document: object, member: str, unit: str) -> object:
 
 
 def _document(payload: bytes, content_type: str, name: str, target: Target, writers: Mapping[int, Codec]) -> object:
-    """Raises ValueError or DecodeError, which say what is wrong with it."""
+    """Raises ValueError, which says what is wrong with it."""
     if target.layout is not None:
         return target.layout.read(payload)
     if name == "Protobuf" and target.record is not None:
-        message = message_type(target.record).FromString(payload)
-        return {field.name: _plain(value) for field, value in message.ListFields()}
+        return {field.name: _plain(value) for field, value in parse(message_type(target.record), payload).ListFields()}
     if name == "Protobuf":
         raise ValueError("Protobuf, and the mapping row of this topic names no record")
     if name == "Avro":

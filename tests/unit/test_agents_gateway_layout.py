@@ -23,8 +23,8 @@ def test_a_payload_of_another_length_is_not_of_the_layout(payload):
 
 
 def test_what_is_no_number_is_not_read_as_one():
-    with pytest.raises(ValueError, match="not a number"):
-        Layout("x:<f4").read(struct.pack("<f", float("nan")))
+    with pytest.raises(ValueError, match="y is nan, not a number"):
+        Layout("x:<f4 y:<f4").read(struct.pack("<2f", 1, float("nan")))
 
 
 @pytest.mark.parametrize("text", ["", "x", "x:i3", "x:i2/0", "x:i2 x:i2", "1x:i2", "x:i2,y:i2"])

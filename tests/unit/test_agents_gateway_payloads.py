@@ -155,6 +155,7 @@ def envelope(payload, topic="lights/lamp-7/status", content_type="", **headers):
         ("sensors/s/air", b'{"co2":"\xe4"}', "", "not UTF-8: invalid continuation byte at byte 9"),
         ("meters/m/raw", b"1234567", "", "7 bytes, the layout has 11"),
         ("lamps/l/state", b"\xff", "application/protobuf", "not this Protobuf message"),
+        ("lamps/l/state", b"\x0d1234", "application/protobuf", "not this Protobuf message: on is of wire type 5"),
         ("lights/l/status", b"\xff", "application/protobuf", "names no record"),
         ("lights/l/status", b"\x00\x00", "application/avro", "Avro without Confluent's frame: 2 bytes, starting 0000"),
         (

@@ -1,8 +1,9 @@
 import json
+import math
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas.bounds import DEPTH, MEMBERS
@@ -105,3 +106,25 @@ def test_what_json_has_no_word_for_is_said(document, said):
 
 def test_bytes_are_written_in_hexadecimal():
     assert dumps({"a": b"\x00\xff"}) == b'{"a":"00ff"}'
+
+
+NUMBERS = st.recursive(
+    st.none() | st.floats() | st.sampled_from(["null", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+)
+
+
+@given(NUMBERS)
+@example({"a": [math.nan, math.inf, -math.inf, None]})
+def test_what_is_no_number_is_a_text_and_only_null_is_null(document):
+    def worded(part):
+        match part:
+            case dict():
+                return {name: worded(child) for name, child in part.items()}
+            case list():
+                return [worded(child) for child in part]
+            case float() if not math.isfinite(part):
+                return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(part)]
+        return part
+
+    assert loads(dumps(document)) == worded(document)

@@ -75,6 +75,26 @@ def test_a_newer_devices_field_is_left_out():
     assert protobuf_wire.decode(values, SAMPLE).frame.drop("row").equals(frame)
 
 
+FIXED_32, FIXED_64, VARINT, LENGTH, GROUP = 5, 1, 0, 2, 3
+AS_IS = {VARINT: b"\x05", FIXED_64: b"12345678", LENGTH: b"\x01x", FIXED_32: b"1234"}
+
+
+@pytest.mark.parametrize("wire_type", [VARINT, FIXED_64, LENGTH, GROUP, FIXED_32])
+@pytest.mark.parametrize(
+    "field", [field for field in FIELDS if field["name"] not in ("id", "photo", "tally")], ids=lambda field: field["name"]
+)
+def test_a_field_in_another_type_s_encoding_is_told_and_not_taken_for_one_left_out(field, wire_type):
+    number = 10 + FIELDS.index(field)
+    key, end = (bytes([wire_type_of | (number << 3 & 0x7F) | 0x80, number >> 4]) for wire_type_of in (wire_type, GROUP + 1))
+    value = message_type(SAMPLE)(id="a", count=1).SerializeToString() + key + (end if wire_type == GROUP else AS_IS[wire_type])
+    decoded = protobuf_wire.decode([value], SAMPLE)
+    if wire_type == (FIXED_32 if field["name"] == "ratio" else VARINT):
+        assert not decoded.rejects
+    else:
+        ((_, reason, said),) = [(reject.row, reject.reason, reject.detail) for reject in decoded.rejects]
+        assert (reason, said) == (Reason.UNDECODABLE, f"not this Protobuf message: {field['name']} is of wire type {wire_type}")
+
+
 @given(
     st.fixed_dictionaries(
         {

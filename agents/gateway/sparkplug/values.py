@@ -1,12 +1,12 @@
 """What a metric's value is, by its data type: plain data, as JSON has it. What cannot be read is told, never guessed."""
 
-import math
 import struct
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from agents.gateway.sparkplug.wire import DataType, text
+from schemas.json_text import number_or_text
 from schemas.quoting import quoted
 
 NESTING: Final = 8
@@ -102,7 +102,7 @@ def _untyped(holder: Any, field: str, depth: int) -> Any:  # noqa: ANN401
 
 def _read(found: Any, field: str, datatype: int, depth: int) -> Any:  # noqa: ANN401
     if field in _FLOAT:
-        return _number(found)
+        return number_or_text(found)
     if field in _STRING:
         return text(found, "the value")
     if field == "propertyset_value":
@@ -128,13 +128,6 @@ def _integer(found: int, bits: int, signed: bool) -> int:
     if high and high not in extended:
         raise ValueError(f"{found} is not within {bits} bits")
     return low - (1 << bits) if negative else low
-
-
-def _number(found: float) -> float | str:
-    """JSON has no word for what is no number: a text."""
-    if math.isfinite(found):
-        return found
-    return "NaN" if math.isnan(found) else "Infinity" if found > 0 else "-Infinity"
 
 
 def _dataset(found: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -175,7 +168,7 @@ def _packed(found: bytes, kind: str) -> list[Any]:
     if len(found) % size:
         raise ValueError(f"{len(found)} bytes are no array of values of {size}")
     numbers: Sequence[Any] = struct.unpack(f"<{len(found) // size}{kind}", found)
-    return [_number(number) for number in numbers] if kind in "fd" else [*numbers]
+    return [number_or_text(each) for each in numbers] if kind in "fd" else [*numbers]
 
 
 def _booleans(found: bytes) -> list[bool]:
