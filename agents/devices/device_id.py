@@ -1,5 +1,6 @@
 """What a device may be called: one rule at the gate, in files, on the command line, over HTTP and in the registry."""
 
+import re
 from functools import lru_cache
 from typing import Annotated, Final
 from unicodedata import category
@@ -19,6 +20,14 @@ RULE: Final = (
 _SIGNS: Final = frozenset("/+#{}")
 # Lists of ids are parted by spaces; nobody sees, or types, what is invisible; surrogates are no text.
 _CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zs", "Zl", "Zp"})
+# Of other categories, but shown as nothing (Unicode's Default_Ignorable_Code_Point, and the blank of Braille), or
+# noncharacters, for which MQTT brokers close the connection.
+_UNSEEN: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065"
+    "\u2800\u3164\ufdd0-\ufdef\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff"
+    + "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+    + "]"
+)
 
 
 @lru_cache(maxsize=65_536)
@@ -26,7 +35,7 @@ def is_device_id(text: str) -> bool:
     """Whether a device may be called so."""
     if text in ("", ".", "..") or len(text) > DEVICE_ID_BYTES:  # HTTP's paths cannot have the dots
         return False
-    if any(sign in _SIGNS or category(sign) in _CATEGORIES for sign in text):
+    if _UNSEEN.search(text) or any(sign in _SIGNS or category(sign) in _CATEGORIES for sign in text):
         return False
     return len(text.encode()) <= DEVICE_ID_BYTES
 

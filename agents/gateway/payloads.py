@@ -17,6 +17,8 @@ from schemas.quoting import brief, quoted
 from schemas.reference import read_record
 from schemas.wire import unheard_of
 
+_LOCAL: Final = "local-"
+"""What the names of Avro's logical types of times without a zone begin with."""
 LONGEST_WORD: Final = 64
 _WORD: Final = re.compile(rb"[A-Za-z][A-Za-z0-9_ -]*")
 
@@ -102,11 +104,12 @@ def _document(payload: bytes, content_type: str, name: str, target: Target, writ
     if name == "Protobuf":
         raise ValueError("Protobuf, and the mapping row of this topic names no record")
     if name == "Avro":
-        return _avro(payload, writers)
+        return _avro(payload, writers, target.time or "timestamp")
     raise ValueError(f"content type {quoted(content_type)} is none that is read")
 
 
-def _avro(payload: bytes, writers: Mapping[int, Codec]) -> object:
+def _avro(payload: bytes, writers: Mapping[int, Codec], time: str) -> object:
+    """Raises ValueError; BadTime where the member `time` is of no zone."""
     schema_id = _schema_id(payload)
     if schema_id is None:
         raise ValueError(f"Avro without Confluent's frame: {len(payload)} bytes, starting {payload[:FRAME_BYTES].hex() or 'empty'}")
@@ -117,6 +120,8 @@ def _avro(payload: bytes, writers: Mapping[int, Codec]) -> object:
         raise ValueError(f"the registry has no schema {schema_id}")
     if writer.defect is not None:
         raise ValueError(f"schema {schema_id} cannot be used: {writer.defect}")
+    if (unit := writer.logical_types.get(time) or "").startswith(_LOCAL):
+        raise BadTime(f"{time}: a {unit} names no zone, a timestamp is needed")
     return read_record(writer, payload)
 
 

@@ -113,7 +113,7 @@ def _placed(readings: pl.DataFrame, messages: Sequence[Message]) -> tuple[pl.Dat
     placed, rejects = readings.hstack(levels), []
     astray = placed.select_seq(_IS_ASTRAY).to_series()
     if astray.any():
-        said = (pl.format(f"{name} {{}}", pl.col(name)) for name in _LEVELS)
+        said = (pl.when(pl.col(name) != "").then(pl.format(f"{name} {{}}", name)).alias(name) for name in _LEVELS)
         for row, *names in placed.filter(astray).select("row", *said).iter_rows():
             rejects.append(Reject(row, Reason.WRONG_TOPIC, f"{', '.join(filter(None, names))} on {quoted(messages[row].topic)}"))
         placed = placed.filter(~astray)

@@ -18,7 +18,10 @@ AHEAD_MS: Final = 60_000
 LATEST_MS: Final = 4_102_444_800_000
 """2100-01-01: what a row's unit makes later than that is of another unit."""
 _NAMES: Final = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds", ISO: "a time of ISO 8601"}
+_LIKE: Final = ", like 2026-11-29T20:00:00Z"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_BITS: Final = 63
+"""Of a time, beside its sign."""
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
@@ -44,6 +47,8 @@ def milliseconds(value: object, unit: str) -> int:
 def plausible(value: object, unit: str) -> int:
     """The same of a time from 2000 to 2100; a number of another unit raises ValueError, too."""
     at = milliseconds(value, unit)
+    if at.bit_length() > _BITS:
+        raise ValueError(f"{quoted(value)} is no time in {_NAMES[unit]}: it has more than {_BITS} bits of milliseconds")
     if not EARLIEST_MS <= at <= LATEST_MS and (other := _unit(value, LATEST_MS)):
         raise ValueError(f"{quoted(value)} is no time in {_NAMES[unit]}: it looks like {_NAMES[other]}, the row's time_unit is {unit}")
     return at
@@ -73,8 +78,11 @@ def _unit(value: object, latest: int) -> str:
 def _of_text(value: object) -> int:
     try:
         found = datetime.fromisoformat(value.strip().upper())  # type: ignore[attr-defined]
-    except (AttributeError, ValueError) as error:
-        raise ValueError(f"{quoted(value)} is no time of ISO 8601, like 2026-11-29T20:00:00Z") from error
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"{quoted(value)} is no time of ISO 8601{_LIKE}") from error
+    except ValueError as error:
+        why = "" if "isoformat" in str(error) else f": {error}"  # which says what was given once more
+        raise ValueError(f"{quoted(value)} is no time of ISO 8601{why or _LIKE}") from error
     if found.tzinfo is None:
         raise ValueError(f"{quoted(value)} names no zone: Z, or an offset like +01:00")
     return (found - _EPOCH) // _MILLISECOND

@@ -43,6 +43,7 @@ BAD = [
     "#",
 ]
 BAD += ["{1}", "a}", "a" * 201, "ä" * 101, "\ud800"]
+BAD += ["l\u034f1", "\u3164", "\u115f", "\uffa0", "l\u180b", "l\ufe0f", "\U000e0100l", "\u2800", "\ufffe", "\ufdd0", "\U0010ffff"]
 IDS = st.text(st.one_of(st.characters(), st.sampled_from("/+#{}. \t\u00a0\u200b")), max_size=5) | st.sampled_from(GOOD + BAD)
 
 

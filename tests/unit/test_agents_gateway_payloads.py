@@ -222,6 +222,21 @@ def test_what_is_neither_stays_as_it_is(payload):
     assert envelope(payload, content_type="text/plain")["data_type"] == "raw"
 
 
+@pytest.mark.parametrize("logical_type", ["local-timestamp-millis", "local-timestamp-micros"])
+@pytest.mark.parametrize("optional", [True, False])
+def test_a_time_of_avro_without_a_zone_is_no_timestamp(logical_type, optional):
+    at = {"type": "long", "logicalType": logical_type}
+    fields = [{"name": "co2", "type": "double"}, {"name": "timestamp", "type": ["null", at] if optional else at}]
+    where = place()
+    where.writers = {7: Codec(orjson.dumps({"type": "record", "name": "Air", "fields": fields}).decode())}
+    body = b"\0\0\0\0\0\0\x79\x40" + b"\x02" * optional + varint(2 * (NOW - 3_600_000))
+    message = Post("sensors/s/air", b"\0\0\0\0\x07" + body, 1, "application/avro")
+    made = envelop([Delivery([message], Source.MQTT, Sender(), NOW)], where, 5, NOW)
+    (reject,) = made.rejects
+    assert (made.values, reject.reason) == ([], Reason.BAD_TIMESTAMP)
+    assert reject.detail == f"timestamp: a {logical_type} names no zone, a timestamp is needed"
+
+
 def test_a_row_says_which_member_is_the_time_and_in_what_unit():
     def timed(payload, **said):
         where = place()
@@ -235,5 +250,6 @@ def test_a_row_says_which_member_is_the_time_and_in_what_unit():
     assert timed(b'{"timestamp":"2026-11-29T20:00:00Z"}', time_unit="iso8601") == {"timestamp": 1_795_982_400_000}
     assert timed(b'{"x":1}', time="ts", time_unit="s") == {"x": 1}
     assert timed(b'{"ts":1}') == {"ts": 1}
+    assert timed(b'{"ts":1e300}', time="ts", time_unit="s")[1].startswith("ts: 1e+300 is no time in seconds")
     bad = timed(b'{"at":"2026-11-29T20:00:00"}', time="at", time_unit="iso8601")
     assert bad == (Reason.BAD_TIMESTAMP, "at: '2026-11-29T20:00:00' names no zone: Z, or an offset like +01:00")

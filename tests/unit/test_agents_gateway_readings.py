@@ -146,6 +146,11 @@ def test_a_device_that_publishes_as_another_is_rejected(content_type, change):
     assert reason_of(written(content_type, ROW | change), content_type=content_type) is Reason.WRONG_TOPIC
 
 
+def test_what_a_payload_does_not_say_is_not_told_of_one_on_another_device_s_topic():
+    (reject,) = mapped(Message(orjson.dumps({**READING, "device_id": "x"}), "", TOPIC)).rejects
+    assert reject.detail == f"device_id x on {TOPIC!r}"
+
+
 def test_messages_of_an_unknown_schema_wait_and_the_others_do_not():
     payload = b"\x00\x00\x00\x00\x09" + written(AVRO, ROW)[5:]
     found = mapped(Message(payload, AVRO), Message(b"{"), Message(written(AVRO, ROW), AVRO))

@@ -352,8 +352,9 @@ def test_members_of_the_envelope_are_not_overwritten_by_metrics_of_their_names(h
 
 # tck-id-payloads-propertyset-quality-value-value: 0 is bad, 500 stale
 @pytest.mark.parametrize(("quality", "told"), [(192, 5.0), (0, {"value": 5.0, "quality": 0}), (500, {"value": 5.0, "quality": 500})])
-def test_a_value_of_no_good_quality_is_no_measurement(host, quality, told):
-    properties = {"keys": [b"Quality"], "values": [{"type": 3, "int_value": quality}]}
+@pytest.mark.parametrize("field", ["int_value", "long_value"])
+def test_a_value_of_no_good_quality_is_no_measurement(host, quality, told, field):
+    properties = {"keys": [b"Quality"], "values": [{"type": 3, field: quality}]}
     (document,) = host.documents("g/NDATA/n", {"name": "t", "double_value": 5.0, "properties": properties})
     assert document == {"t": told, "properties": {"t": {"Quality": quality}}}
 
@@ -371,7 +372,7 @@ def test_a_name_that_is_no_text_costs_its_metric_alone(host):
     message.metrics.add(name=b"t", double_value=1.0)
     heard, _ = host.nodes.hear("default", speaker("spBv1.0/g/NDATA/n"), message.SerializeToString(), T)
     assert heard.said.documents == [{"t": 1.0}]
-    assert heard.said.defects == ["alias 0: a metric's name is no UTF-8: byte 0 of 1"]
+    assert heard.said.defects == ["metric 1: a metric's name is no UTF-8: byte 0 of 1"]
 
 
 # -- a restart

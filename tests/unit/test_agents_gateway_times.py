@@ -39,7 +39,10 @@ def test_a_time_is_read_in_the_unit_its_row_names(value, unit, expected):
         ([1], "ms", "[1] is no whole number"),
         ("2026-11-29T20:00:00", ISO, "names no zone"),
         ("2026-11-29", ISO, "names no zone"),
-        ("yesterday", ISO, "is no time of ISO 8601"),
+        ("yesterday", ISO, "'yesterday' is no time of ISO 8601, like 2026-11-29T20:00:00Z"),
+        ("2026-12-31T23:59:60Z", ISO, "is no time of ISO 8601: second"),
+        ("2026-02-30T00:00:00Z", ISO, "is no time of ISO 8601: day"),
+        ("0000-01-01T00:00:00Z", ISO, "is no time of ISO 8601: year"),
         (AT, ISO, "is no time of ISO 8601"),
         (None, ISO, "None is no time"),
     ],
@@ -70,6 +73,12 @@ def test_any_value_is_a_time_or_a_value_error(value, unit):
 def test_a_row_with_the_wrong_unit_is_told(value, unit, said):
     with pytest.raises(ValueError, match=said):
         plausible(value, unit)
+
+
+@pytest.mark.parametrize("value", [1e300, -1e300, 2**64 - 1])
+def test_a_time_of_more_milliseconds_than_a_long_has_is_told(value):
+    with pytest.raises(ValueError, match=r"is no time in seconds: it has more than 63 bits of milliseconds"):
+        plausible(value, "s")
 
 
 def test_a_time_that_no_unit_makes_sound_is_left_to_who_knows_when_it_came():

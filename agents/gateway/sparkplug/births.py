@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from agents.gateway.sparkplug.values import Definition, definition
+from agents.gateway.sparkplug.values import INTEGERS, Definition, definition
 from agents.gateway.sparkplug.wire import PAYLOAD, text
 from schemas.bounds import MEMBERS
 
@@ -86,7 +86,7 @@ def stripped(payload: Any) -> bytes:  # noqa: ANN401
 def birth_number(payload: Any) -> int | None:  # noqa: ANN401
     """The bdSeq of a birth or death, which tells which birth a death is the end of; None where it has none."""
     for metric in payload.metrics:
-        if metric.name == BD_SEQ.encode() and metric.WhichOneof("value") in ("int_value", "long_value"):
+        if metric.name == BD_SEQ.encode() and metric.WhichOneof("value") in INTEGERS:
             return int(metric.int_value or metric.long_value)
     return None
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from agents.gateway.sparkplug.births import Birth, is_control
-from agents.gateway.sparkplug.values import Untold, properties, value
+from agents.gateway.sparkplug.values import INTEGERS, Untold, properties, value
 from agents.gateway.sparkplug.wire import text
 from schemas.bounds import MEMBERS
 from schemas.quoting import quoted
@@ -45,7 +45,7 @@ def said(payload: Any, birth: Birth, *, source: int, is_birth: bool = False) -> 
     defects: list[str] = []
     untold = False
     sent = payload.timestamp if payload.HasField("timestamp") else None
-    for metric in payload.metrics:
+    for number, metric in enumerate(payload.metrics, 1):
         at = metric.timestamp if metric.HasField("timestamp") else sent
         name = ""
         try:
@@ -53,7 +53,8 @@ def said(payload: Any, birth: Birth, *, source: int, is_birth: bool = False) -> 
             told, extras = _value(metric, birth), _extras(metric)
         except ValueError as wrong:
             untold |= isinstance(wrong, Untold)
-            defects.append(f"{quoted(name) if name else f'alias {metric.alias}'}: {wrong}")
+            called = f"alias {metric.alias}" if metric.HasField("alias") else f"metric {number}"
+            defects.append(f"{quoted(name) if name else called}: {wrong}")
             continue
         came_before = not metric.is_historical and birth.take(name, hash((at, repr(told))), source)
         if is_control(name) or (is_birth and came_before and metric.HasField("timestamp")):
@@ -104,7 +105,8 @@ def _name(metric: Any, birth: Birth) -> str:  # noqa: ANN401
 def _value(metric: Any, birth: Birth) -> Any:  # noqa: ANN401
     """Raises ValueError. One whose quality is not good is told with it: it is no measurement."""
     told = value(metric, birth.find(metric))
-    quality = next((each.int_value for key, each in _pairs(metric) if key == QUALITY.encode() and each.HasField("int_value")), GOOD)
+    said_so = (each for key, each in _pairs(metric) if key == QUALITY.encode() and each.WhichOneof("value") in INTEGERS)
+    quality = next((each.int_value or each.long_value for each in said_so), GOOD)
     return told if quality == GOOD else {"value": told, "quality": quality}
 
 

@@ -2,7 +2,7 @@
 
 import struct
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, Final, NamedTuple
 
 from agents.gateway.sparkplug.wire import DataType, text
@@ -20,9 +20,11 @@ _INTEGERS: Final[Mapping[int, tuple[int, bool]]] = {
 _FORMATS: Final = dict(zip(range(DataType.INT8_ARRAY, DataType.DOUBLE_ARRAY + 1), "bhiqBHIQfd", strict=True)) | {
     DataType.DATE_TIME_ARRAY: "Q"
 }
-_INT, _FLOAT, _STRING, _BYTES = {"int_value", "long_value"}, {"float_value", "double_value"}, {"string_value"}, {"bytes_value"}
-_FIELDS: Final[Mapping[int, set[str]]] = {
-    **dict.fromkeys(_INTEGERS, _INT),
+INTEGERS: Final = frozenset({"int_value", "long_value"})
+"""Fields of whole numbers: some writers put a small one into the large field, or the other way round."""
+_FLOAT, _STRING, _BYTES = {"float_value", "double_value"}, {"string_value"}, {"bytes_value"}
+_FIELDS: Final[Mapping[int, Set[str]]] = {
+    **dict.fromkeys(_INTEGERS, INTEGERS),
     **dict.fromkeys((DataType.FLOAT, DataType.DOUBLE), _FLOAT),
     DataType.BOOLEAN: {"boolean_value"},
     **dict.fromkeys((DataType.STRING, DataType.TEXT, DataType.UUID), _STRING),
@@ -32,7 +34,7 @@ _FIELDS: Final[Mapping[int, set[str]]] = {
     DataType.PROPERTY_SET: {"propertyset_value"},
     DataType.PROPERTY_SET_LIST: {"propertysets_value"},
 }
-"""Where the values of a data type are; some writers put a small number into the large field, or the other way round."""
+"""Where the values of a data type are."""
 _SAME_IN_ALL: Final = 128
 """A whole number below it is the same whatever the data type; Int8 has no greater one."""
 
@@ -95,7 +97,7 @@ def properties(found: Any, depth: int = 0) -> dict[str, Any]:  # noqa: ANN401
 def _untyped(holder: Any, field: str, depth: int) -> Any:  # noqa: ANN401
     """A value that says itself what it is. Raises Untold."""
     found = getattr(holder, field)
-    if (field in _INT and found >= _SAME_IN_ALL) or field in _BYTES or field == "extension_value":
+    if (field in INTEGERS and found >= _SAME_IN_ALL) or field in _BYTES or field == "extension_value":
         raise Untold(f"{field} without its data type")
     return _read(found, field, DataType.UNKNOWN, depth)
 
@@ -111,7 +113,7 @@ def _read(found: Any, field: str, datatype: int, depth: int) -> Any:  # noqa: AN
         return [properties(each, depth + 1) for each in found.propertyset]
     if field == "dataset_value":
         return _dataset(found)
-    if field in _INT and datatype:
+    if field in INTEGERS and datatype:
         if datatype == DataType.INT64 and field == "int_value" and found >= 1 << 31:
             raise ValueError(f"INT64 of {found} in its int_value, whose sign cannot be told")
         return _integer(found, *_INTEGERS[datatype])
