@@ -7,10 +7,11 @@ from typing import Any, Final, cast
 import fastavro
 import polars as pl
 from fastavro.read import SchemaResolutionError
-from fastavro.validation import validate
+from fastavro.validation import ValidationError, validate
 
 from schemas.codec import FRAME_BYTES, Codec
 from schemas.nodes import is_bytes, nullable
+from schemas.quoting import quoted
 from schemas.rejects import Reason, Reject
 
 Datum = dict[str, Any]
@@ -38,6 +39,17 @@ def read_record(writer: Codec, value: bytes, reader: Codec | None = None) -> Dat
     if left := len(value) - body.tell():
         raise ValueError(f"{left} bytes left over")
     return cast(Datum, datum)
+
+
+def read_sound(writer: Codec, value: bytes) -> Datum:
+    """Read a framed record as `read_record` does. ValueError as well for a value that its schema does not allow."""
+    datum = read_record(writer, value)
+    try:
+        validate(datum, writer.written)  # fastavro reads an int of any length
+    except ValidationError as problem:
+        wrong = (f"{each.field} is {quoted(each.datum)}, which its type has not" for each in problem.errors)
+        raise ValueError("; ".join(dict.fromkeys(wrong))) from problem
+    return datum
 
 
 def write_body(codec: Codec, datum: Datum) -> bytes:

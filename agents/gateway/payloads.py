@@ -14,7 +14,7 @@ from schemas.codec import FRAME_BYTES, GREATEST_SCHEMA_ID, Codec
 from schemas.protobuf_schema import message_type
 from schemas.protobuf_wire import parse
 from schemas.quoting import brief, quoted
-from schemas.reference import read_record
+from schemas.reference import read_sound
 from schemas.wire import unheard_of
 
 _LOCAL: Final = "local-"
@@ -122,7 +122,7 @@ def _avro(payload: bytes, writers: Mapping[int, Codec], time: str) -> object:
         raise ValueError(f"schema {schema_id} cannot be used: {writer.defect}")
     if (unit := writer.logical_types.get(time) or "").startswith(_LOCAL):
         raise BadTime(f"{time}: a {unit} names no zone, a timestamp is needed")
-    return read_record(writer, payload)
+    return read_sound(writer, payload)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

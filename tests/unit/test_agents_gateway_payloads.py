@@ -34,6 +34,7 @@ ROWS = [
     Row(pattern="meters/+/raw", topic="env.air.raw", data_type="environment", layout="temperature:>i2/10 humidity:u1 x:f8"),
 ]
 WRITERS = {1: READINGS.codec, 2: TREE, 3: Codec("{}"), 4: ENVELOPE}
+WRITERS[5] = Codec('{"type":"record","name":"Lamp","fields":[{"name":"power","type":["null","int"]}]}')
 TOPICS = [row.pattern.replace("+", "d-1").replace("#", "x/y") for row in ROWS] + [
     "spBv1.0/g/NDATA/n",
     "spBv1.0/STATE/h",
@@ -167,6 +168,12 @@ def envelope(payload, topic="lights/lamp-7/status", content_type="", **headers):
         ("lights/l/status", b"\0" * 5, "application/avro", "schema id 0"),
         ("lights/l/status", b"\x00\x00\x00\x00\x09x", "application/avro", "the registry has no schema 9"),
         ("lights/l/status", b"\x00\x00\x00\x00\x02\x07", "application/avro", "no such branch of a union"),
+        (
+            "sensors/s/air",
+            b"\x00\x00\x00\x00\x05\x02" + varint(2 << 40),
+            "application/avro",
+            "Lamp.power is 1099511627776, which its type has not",
+        ),
         ("lights/l/status", b"{}", "image/png", "content type 'image/png' is none that is read"),
         ("lights/l/status", nested(DEPTH + 1), "", "nested more than 64 levels deep"),
     ],
