@@ -120,8 +120,12 @@ def problem(topic: str) -> str | None:
     """Why nothing can be published to a topic; None if something can."""
     if not 1 <= len(topic) <= TOPIC_CHARACTERS:
         return f"a topic has 1 to {TOPIC_CHARACTERS} characters, not {len(topic)}"
-    if any(sign in topic for sign in "+#\0") or not topic.isprintable():
+    if "+" in topic or "#" in topic:
         return f"{topic[:200]!r} is no topic: wildcards are for those who read"
+    if topic.startswith("$"):
+        return f"{topic[:200]!r} is no topic of devices: those that begin with $ are the MQTT broker's own"
+    if not topic.isprintable():
+        return f"{topic[:200]!r} is no topic: it has a character that cannot be printed"
     return None
 
 

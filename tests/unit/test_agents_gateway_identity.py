@@ -146,9 +146,22 @@ def test_a_certificate_is_known_by_its_common_name_and_its_alternative_names():
     assert subjects({}) == []
 
 
-@pytest.mark.parametrize("topic", ["", "a/+/b", "a/#", "a\x00b", "a\nb", "x" * 1001])
-def test_nothing_is_published_to_what_is_no_topic(topic):
-    assert problem(topic) is not None
+@pytest.mark.parametrize(
+    ("topic", "said"),
+    [
+        ("", "has 1 to 1000 characters, not 0"),
+        ("x" * 1001, "has 1 to 1000 characters, not 1001"),
+        ("a/+/b", "wildcards are for those who read"),
+        ("a/#", "wildcards are for those who read"),
+        ("a\x00b", "a character that cannot be printed"),
+        ("a\nb", "a character that cannot be printed"),
+        ("a\ud800b", "a character that cannot be printed"),
+        ("$SYS/broker/load", "the MQTT broker's own"),
+        ("$share/g/sensors/x/temperature", "the MQTT broker's own"),
+    ],
+)
+def test_nothing_is_published_to_what_is_no_topic(topic, said):
+    assert said in problem(topic)
 
 
 def test_a_topic_may_be_in_any_script():
