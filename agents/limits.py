@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import Field, FiniteFloat, ValidationError, model_validator
 
+from agents.rowfile import RowModel
 from tables.aggregates import GREATEST
 
 NUMBERS: Final = ("minimum", "maximum", "critical", "fast")
@@ -33,10 +34,8 @@ class Sensor:
     """Change of the mean from one minute to the next."""
 
 
-class Row(BaseModel):
+class Row(RowModel):
     """One sensor type of an operator, in a file and in the topic `sensors`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,60}$")
     unit: str

@@ -3,14 +3,18 @@
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Protocol, TypeVar
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from unicodedata import category
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from yaml.reader import ReaderError
 
-from agents.reading import Domain
 from schemas.quoting import quoted
+
+if TYPE_CHECKING:
+    from agents.reading import Domain  # whose sensor types are rows
 
 MOST_CHARACTERS: Final = 4_000_000
 """Of a file: PyYAML takes ten seconds for a million."""
@@ -44,6 +48,25 @@ class Unfit(Exception):
         self.field, self.offset = field, offset
 
 
+class RowModel(BaseModel):
+    """A row as an operator writes it: with no other fields than it has, and no `yes` where a number is to be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_no_slip(cls, said: object) -> object:
+        for name, value in said.items() if isinstance(said, dict) else ():
+            known = cls.model_fields.get(name)
+            if known is None:
+                near = get_close_matches(str(name), cls.model_fields, 1)
+                told = f"did you mean {near[0]}?" if near else f"there are {', '.join(cls.model_fields)}"
+                raise Unfit(str(name), f"is no field of a row; {told}")
+            if isinstance(value, bool) and known.annotation in (int, float):
+                raise Unfit(name, "a number is needed; on, off, yes, no, true and false are none")
+        return said
+
+
 @dataclass(frozen=True)
 class RowFile(Generic[Row]):
     """What a file says: rows of one domain."""
@@ -52,7 +75,7 @@ class RowFile(Generic[Row]):
     rows: list[Row]
 
 
-def parse(text: str, name: str, domains: Mapping[str, Domain], read: Callable[[object, Domain], Row]) -> RowFile[Row]:
+def parse(text: str, name: str, domains: "Mapping[str, Domain]", read: "Callable[[object, Domain], Row]") -> RowFile[Row]:
     """Read a file of `domain` and a list called `name`, of which `read` makes rows. Raises Refused at the first that it does not take.
 
     `read` raises pydantic's ValidationError, or Unfit.
@@ -77,7 +100,7 @@ def _document(text: str, names: Set[str], problem: str) -> tuple[dict[str, Any],
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         _refuse_many(node)
-        found = yaml.safe_load(text)
+        found = yaml.load(text, _Loader)
         _refuse_misread(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -88,11 +111,20 @@ def _document(text: str, names: Set[str], problem: str) -> tuple[dict[str, Any],
         raise Refused(*place, f"{quoted(text[error.position])} is no character of a text file: take it out") from error
     except RecursionError as error:
         raise Refused(1, 1, "lists and objects are nested too deep") from error
-    except (ValueError, LookupError, TypeError, AttributeError) as error:  # of PyYAML, of a date or number that is none
-        raise Refused(1, 1, f"{error}: quote what is text") from error
     if not isinstance(found, dict) or found.keys() != names or not all(isinstance(found[name], list) for name in names - {"domain"}):
         raise Refused(1, 1, problem)
     return found, _children(node)
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's, which also says where a date or a number is that is none."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401  # PyYAML's own
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            kind = _KINDS.get(node.tag, "a value")
+            raise Refused(*_place(node), f"{quoted(node.value)} cannot be read as {kind}: quote what is text") from error
 
 
 def _refuse_many(node: yaml.Node | None) -> None:
@@ -111,22 +143,31 @@ def _refuse_many(node: yaml.Node | None) -> None:
 
 
 def _refuse_misread(node: yaml.Node | None) -> None:
-    """Raise Refused for what YAML reads in silence as something else: the last of two members of one name, 1:30 as 90, 010 as 8."""
+    """Raise Refused for what YAML reads in silence as something else: the last of two members of one name, 1:30 as 90, 010 as 8.
+
+    And for what its escapes put into a text, such as a NUL or half a character, that no file could hold.
+    """
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
             if key.value in seen:
                 raise Refused(*_place(key), f"{key.value} is there twice")
             seen.add(key.value)
+            _refuse_misread(key)
             _refuse_misread(value)
     elif isinstance(node, yaml.SequenceNode):
         for each in node.value:
             _refuse_misread(each)
-    elif isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS and _NOT_DECIMAL.fullmatch(node.value):
-        raise Refused(*_place(node), f"{node.value} is another number to YAML: write a decimal one, or quote what is text")
+    elif isinstance(node, yaml.ScalarNode):
+        if node.tag in _NUMBERS and _NOT_DECIMAL.fullmatch(node.value):
+            raise Refused(*_place(node), f"{node.value} is another number to YAML: write a decimal one, or quote what is text")
+        if odd := next((sign for sign in node.value if category(sign) in ("Cc", "Cs") and sign not in "\n\t"), ""):
+            raise Refused(*_place(node), f"{quoted(odd)} is no character of a text: take it out")
 
 
 def _rows(values: Sequence[object], node: yaml.Node, read: Callable[[object], Row]) -> list[Row]:
+    if not values:
+        raise Refused(*_place(node), "the list is empty: nothing would change")
     rows: dict[str, Row] = {}
     for value, at in zip(values, node.value, strict=True):
         row = _row(value, at, read)
@@ -147,7 +188,7 @@ def _row(value: object, at: yaml.Node, read: Callable[[object], Row]) -> Row:
         if first["type"] == "string_type" and isinstance(node, yaml.ScalarNode):
             problem = f'{node.value} is no text to YAML but {_KINDS.get(node.tag, "a value")}: quote it, "{node.value}"'
         else:
-            problem = first["msg"].removeprefix("Value error, ")
+            problem = _WORDS.get(first["type"]) or first["msg"].removeprefix("Value error, ")
         raise Refused(*places.get(field, _place(at)), f"{field}: {problem}".lstrip(": ")) from error
     except Unfit as unfit:
         line, column = places.get(unfit.field, _place(at))
@@ -158,6 +199,14 @@ def _children(node: yaml.Node | None) -> dict[str, yaml.Node]:
     return {key.value: value for key, value in node.value} if isinstance(node, yaml.MappingNode) else {}
 
 
+_WORDS: Final = {
+    "missing": "is missing",
+    "model_type": "a row has fields with values, such as name: x",
+    "string_type": "a text is needed",
+    **dict.fromkeys(("float_type", "float_parsing", "finite_number"), "a number is needed"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number is needed"),
+}
+"""What pydantic says in words of its own, by its type of error."""
 _NUMBERS: Final = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 _NOT_DECIMAL: Final = re.compile(r"[-+]?(0[0-7_]+|[\d_]+(:\d+)+(\.[\d_]*)?)")
 """Octal, and minutes or degrees with colons (YAML 1.1, types int and float)."""

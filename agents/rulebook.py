@@ -11,13 +11,13 @@ from string import Formatter
 from typing import Annotated, Any, Final, Literal
 
 import polars as pl
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from agents import rowfile
 from agents.operators.expression import expression
 from agents.outlook import views
 from agents.reading import Domain
-from agents.rowfile import RowFile, Unfit
+from agents.rowfile import RowFile, RowModel, Unfit
 from agents.rules import Escalation, Rule, Severity
 from tables import trends
 
@@ -32,10 +32,8 @@ def _as_text(value: object) -> object:
     return f"{value}" if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-class Row(BaseModel):
+class Row(RowModel):
     """One rule of an operator, in a file and in the topic `rules`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,60}$")
     over: Literal["readings", "trends"] = "readings"
@@ -142,12 +140,12 @@ def with_rules(domain: Domain, fitted: Sequence[tuple[Row, Rule]]) -> Domain:
 
 
 def stage(domain: Domain, over: str) -> pl.Schema:
-    """The columns rules look at."""
+    """The columns rules look at: none that says where in its batch a record is, as batches are cut anew with each reading."""
     if over == "trends":
         return views(domain, trends.nothing(domain.windowing), {}, 0).schema
     known = {name: dtype for name, dtype in (domain.source.codec.columns or {}).items() if name in domain.fields}
     readings, _ = domain.sort_out(pl.DataFrame(schema={**known, "row": pl.UInt32, "key": pl.Binary, "arrival": pl.Int64}))
-    return readings.schema
+    return readings.drop("row").schema
 
 
 def _condition(field: str, text: str, columns: pl.Schema) -> pl.Expr:

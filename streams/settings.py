@@ -40,7 +40,9 @@ class Settings(BaseSettings):
     clickhouse: forms.ClickHouse = Field(
         repr=False, default="", description="ClickHouse DSN, e.g. clickhouse://user:pass@host:8123/headrace; empty: the embedded engine."
     )
-    data: Path = Field(default=Path(".headrace"), description="Folder of the local stack: logs, broker, registry, database, schema cache.")
+    data: forms.Folder = Field(
+        default=Path(".headrace"), description="Folder of the local stack: logs, broker, registry, database, schema cache."
+    )
     tenant: forms.Tenant = Field(
         default="default",
         description="Whose devices these are; part of every alert's id. Any but default has its name before its topics' and groups'.",
@@ -65,7 +67,7 @@ class Settings(BaseSettings):
         default="",
         description="Where other workers of the group reach this one's web endpoints, http://host:port; empty: where they listen.",
     )
-    web_token: SecretStr = Field(
+    web_token: forms.Token = Field(
         default=SecretStr(""),
         description="What all but /live asks for (Authorization: Bearer …); needed where web_bind is no loopback address.",
     )
@@ -76,8 +78,8 @@ class Settings(BaseSettings):
     gateway: forms.Web = Field(
         repr=False, default="http://127.0.0.1:6068", description="Where headrace command finds a gateway's web endpoint."
     )
-    escalate_minutes: float = Field(
-        default=0, ge=0, description="An alert that nobody acknowledged for so long goes one severity up; 0: never."
+    escalate_minutes: forms.Minutes = Field(
+        default=0, description="An alert that nobody acknowledged for so long goes one severity up; 0: never."
     )
     gateway_http: forms.Listening = Field(default="", description="Where the gateway takes messages over HTTP, host:port; empty: nowhere.")
     gateway_websocket: forms.Listening = Field(default="", description="The same over WebSocket.")
@@ -88,13 +90,15 @@ class Settings(BaseSettings):
     gateway_certificate: str = Field(default="", description="PEM file of the gateway's certificate: devices are spoken to over TLS only.")
     gateway_key: str = Field(default="", description="PEM file of that certificate's key; empty: the certificate's holds it, too.")
     gateway_client_ca: str = Field(default="", description="PEM file of the authorities whose certificates devices may come with.")
-    gateway_tenant_rate: float = Field(
-        default=10_000, ge=0, description="Messages a second a tenant may send over HTTP, WebSocket and CoAP each gateway; 0: no limit."
+    gateway_tenant_rate: forms.Rate = Field(
+        default=10_000, description="Messages a second a tenant may send over HTTP, WebSocket and CoAP each gateway; 0: no limit."
     )
-    gateway_device_rate: float = Field(default=100, ge=0, description="The same of one device.")
+    gateway_device_rate: forms.Rate = Field(default=100, description="The same of one device.")
     log_format: Literal["plain", "json"] = Field(default="plain", description="A worker's log: lines for people, or JSON objects.")
     log_mb: int = Field(default=16, ge=1, description="How large a worker's --logfile gets, MiB; the one before it is kept.")
-    instance: str = Field(default="", description="Static group membership: a stable name of this worker; empty: dynamic membership.")
+    instance: forms.Instance = Field(
+        default="", description="Static group membership: a stable name of this worker; empty: dynamic membership."
+    )
     broker_heap_mb: int = Field(default=512, ge=256, description="Java heap of the local stack's Kafka broker.")
     registry_heap_mb: int = Field(default=192, ge=96, description="Java heap of the local stack's schema registry.")
     mqtt_heap_mb: int = Field(default=256, ge=128, description="Java heap of the local stack's MQTT broker.")
@@ -122,5 +126,7 @@ def _problem(error: Any) -> str:  # noqa: ANN401  # pydantic's ErrorDetails
     """What is wrong with a variable, without what is secret in it."""
     field = str(error["loc"][0])
     said = f"{PREFIX}{field.upper()}: {error['msg'].removeprefix('Value error, ')}"
-    secret = Settings.model_fields[field].annotation is SecretStr
-    return said if secret else f"{said}, not {re.sub('//[^/]*@', '//…@', error['input'])!r}"
+    # what stands before the last @ may be a password, be the address a good one or not
+    value = re.sub(r"(?s)^(\w+://)?.*@", r"\1…@", str(error["input"]))
+    told = Settings.model_fields[field].annotation is SecretStr or repr(value) in said
+    return said if told else f"{said}, not {value!r}"

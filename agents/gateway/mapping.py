@@ -6,14 +6,14 @@ from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
 from paho.mqtt.matcher import MQTTMatcher
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from agents.devices.device_id import fault
 from agents.gateway.layout import Layout
 from agents.gateway.presence import SIGNALS
 from agents.gateway.sparkplug.names import NAMESPACE, Speaker, escaped, speaker
 from agents.gateway.times import ISO, UNITS
-from agents.rowfile import Unfit
+from agents.rowfile import RowModel, Unfit
 from schemas.bounds import TOPIC_CHARACTERS
 from schemas.catalog import CHANGELOGS, CONTRACTS, ENVELOPE, PRESENCE
 from schemas.codec import Codec
@@ -32,6 +32,7 @@ _PLACE: Final = re.compile(r"\{(\d+)\}")
 _ILLEGAL: Final = re.compile(r"[^a-zA-Z0-9._-]")
 # Kafka takes 249; the rest is room for a tenant's name.
 _TOPIC: Final = re.compile(r"[a-zA-Z0-9._-]{1,180}")
+_TENANT: Final = re.compile(r"[a-zA-Z0-9._-]{1,60}")
 _LITERAL_HEAD: Final = re.compile(r"[a-zA-Z0-9_-]+\.[^{]*\{")
 
 
@@ -44,10 +45,8 @@ class Priority(IntEnum):
     CRITICAL = 4
 
 
-class Row(BaseModel):
+class Row(RowModel):
     """One row of the mapping, in a file and in the topic `mappings`. `{1}` stands for what the pattern's first wildcard matched."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     pattern: str = Field(min_length=1, max_length=1000)
     """MQTT topic filter; of several that match, the one that says more of its first levels counts."""
@@ -109,6 +108,8 @@ class Row(BaseModel):
                     raise ValueError(f"{template!r} has {{{place}}}, and the pattern {wildcards} wildcards")
         if wrong := fault(_PLACE.sub("x", self.device)):
             raise ValueError(f"device: {wrong}")
+        if self.tenant and not _TENANT.fullmatch(_PLACE.sub("x", self.tenant)):
+            raise ValueError(f"{quoted(self.tenant)} cannot be a tenant: letters, digits, '.', '_' and '-', at most 60")
         if not _TOPIC.fullmatch(_PLACE.sub("x", self.topic)):
             raise ValueError(f"{self.topic!r} cannot be the name of a Kafka topic: letters, digits, '.', '_' and '-', at most 180")
         if "{" in self.topic and not _LITERAL_HEAD.match(self.topic):

@@ -8,9 +8,12 @@ import polars as pl
 
 from agents.operators.tokens import bounded
 from agents.rowfile import Unfit
+from schemas.quoting import brief
 
 MOST_STEPS: Final = 100
 """Columns, constants and functions of an expression: each is evaluated for each batch, which takes some ms for so many."""
+MOST_REASON: Final = 200
+"""Characters of what Polars says is wrong; it may quote all that it parsed."""
 _STEPS: Final = """
 BinaryExpr Cast Column Literal Ternary
 Abs Atan2 Ceil Coalesce Exp FillNull Floor Log Log1p MaxHorizontal MinHorizontal Sign Truncate.decimals
@@ -34,9 +37,9 @@ _LONG: Final = "a.b-c/d " * 64
 _SAMPLES: Final[dict[Any, tuple[list[Any], list[Any]]]] = {
     pl.Float64: ([0.0, 1.5, -1e300, float("nan"), None], [1.0, -2.5, 40.0, 40.0, 1e6]),
     pl.Int64: ([0, 1, -(2**62), 2**62, None], [1_790_000_000_000, 1_790_000_060_000, 7, 7, -3]),
-    pl.String: (["", "a", "Ω", "0", None], ["plant-1.press-0001", _LONG, "q" * 512, "Ωé😀" * 100, "a" * 3]),
+    pl.String: (["", "a", "Ω[(", "0", None], ["plant-1.press-0001", _LONG, "q" * 512, "Ωé😀" * 100, "a" * 3]),
 }
-"""Hard values of a type, and usual ones, all of them finite: a NaN among the rows hides what a mean of them would do."""
+"""Hard values of a type, some no regular expression, and usual ones, all of them finite: a NaN hides what a mean of them would do."""
 _MANY: Final = 200
 """How often the usual rows are repeated for a frame of a thousand."""
 
@@ -59,7 +62,7 @@ def expression(field: str, text: str, schema: pl.Schema) -> tuple[pl.Expr, pl.Da
         name = str(error).split('"')[1]
         raise Unfit(field, f"no column {name}; there are {', '.join(schema)}", max(text.find(name), 0)) from error
     except pl.exceptions.PolarsError as error:
-        raise Unfit(field, str(error).splitlines()[0]) from error
+        raise Unfit(field, brief(" ".join(str(error).split()), MOST_REASON)) from error
     return found, many.dtype
 
 
@@ -73,6 +76,8 @@ def _refuse_others(field: str, text: str, found: pl.Expr) -> None:
     if len(steps) > MOST_STEPS:
         raise Unfit(field, f"{len(steps)} columns, constants and functions are too many; there may be {MOST_STEPS}")
     for step in steps:
+        if step.startswith("Alias."):
+            raise Unfit(field, f"{text!r} has words side by side with nothing between them, such as AND or a comparison")
         if step in _TIMES:
             raise Unfit(field, f"{text!r} has a fixed time in it, as of now; compare columns such as timestamp, in milliseconds")
         if step in _GROWING:

@@ -13,6 +13,8 @@ DASHBOARDS: Final = f"{PREFIX}DASHBOARDS"
 """By this Grafana knows where its dashboards are."""
 SIMULATE_TOKEN: Final = f"{PREFIX}SIMULATE_TOKEN"
 """By this the simulated city has its token."""
+_SLIP: Final = 0.92
+"""How like each other two names are, prefix included, that differ by a slip."""
 # What Kubernetes tells every container of a service that is called headrace or headrace-….
 _OF_KUBERNETES: Final = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 
@@ -22,8 +24,16 @@ def unknown(environment: Mapping[str, str], settings: Set[str]) -> Iterator[str]
     for name in sorted({name.upper() for name in environment if name.upper().startswith(PREFIX)}):
         if name in settings or name in (FOLDER, SERVICE, DASHBOARDS, SIMULATE_TOKEN) or _is_of_kubernetes(name, environment):
             continue
-        near = get_close_matches(name.removeprefix(PREFIX), [setting.removeprefix(PREFIX) for setting in settings], 1)
-        yield f"{name} is no setting" + (f"; did you mean {PREFIX}{near[0]}?" if near else ": docs/reference/settings.md lists them.")
+        near = _near(name, settings)
+        yield f"{name} is no setting" + (f"; did you mean {near}?" if near else ": docs/reference/settings.md lists them.")
+
+
+def _near(name: str, settings: Set[str]) -> str:
+    """The setting that is meant: a slip of one, one with a word too many (KAFKA_SERVERS), or the one most like it; empty: none."""
+    slips = get_close_matches(name, settings, 1, _SLIP)
+    longest = max((setting for setting in settings if name.startswith(f"{setting}_")), key=len, default="")
+    like = get_close_matches(name.removeprefix(PREFIX), [setting.removeprefix(PREFIX) for setting in settings], 1)
+    return (slips and slips[0]) or longest or (like and f"{PREFIX}{like[0]}") or ""
 
 
 def _is_of_kubernetes(name: str, environment: Mapping[str, str]) -> bool:

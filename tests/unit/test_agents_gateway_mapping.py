@@ -125,10 +125,13 @@ def test_a_message_without_the_name_of_a_device_has_no_place(topic):
         {"record": "{}"},
         {"record": '{"type": "record", "name": "R", "fields": [{"name": "a", "type": "int"}]}'},
         {"more": 1},
+        {"qos": False},
+        {"tenant": "two words"},
+        {"tenant": "x" * 61},
     ],
 )
 def test_a_row_that_cannot_be_is_refused(wrong):
-    with pytest.raises(ValidationError):
+    with pytest.raises((ValidationError, Unfit)):
         Row.model_validate({"pattern": "a/+/b", "topic": "t", "data_type": "d"} | wrong)
 
 

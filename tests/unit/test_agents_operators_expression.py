@@ -135,3 +135,14 @@ OPENERS = ("CAST(", "POSITION(", "ARRAY[", "NOT (", "SUBSTRING(", "CASE WHEN ", 
 @given(st.lists(st.sampled_from([*OPENERS, "1", ")", " AND 2", " END", " AS INT)"]), min_size=10, max_size=120).map("".join))
 def test_texts_that_are_nested_or_repeat_end_in_an_answer(text):
     refusal(text)
+
+
+@pytest.mark.parametrize("text", ["regexp_like(device_id, plant)", "device_id RLIKE sensor_type"])
+def test_what_devices_are_called_is_no_pattern(text):
+    """One of them could be called [ and end the rule."""
+    assert refusal(text).startswith("raises: regex error")
+
+
+@pytest.mark.parametrize("text", ["device_id SIMILAR TO 'x'", "device_id COLLATE x = 'a'", "overlay(device_id PLACING 'x' FROM 1) = 'x'"])
+def test_a_reason_is_short(text):
+    assert len(refusal(text)) < 250

@@ -79,11 +79,23 @@ def test_a_file_says_rules_of_a_domain():
         ("{value:.1f}", "{subject:{value}}", 9, 49, "message: '{value}' is no format of a message"),
         ("{value:.1f}", "{value!r:.500}", 9, 49, "message: '.500' is no format of a message"),
         ("message: rising", "message: " + "r" * 501, 16, 14, "message: 501 characters are too many; there may be 500"),
-        ("    message: rising\n", "", 10, 5, "message: Field required"),
+        ("    message: rising\n", "", 10, 5, "message: is missing"),
         ("over: trends", "over: moon", 11, 11, "over: Input should be 'readings' or 'trends'"),
         ("name: steep", "name: near-critical", 10, 5, "near-critical is there twice"),
         ("name: steep", "name: Steep!", 10, 11, "name: String should match pattern"),
-        ("message: rising", "mesage: rising", 10, 5, "message: Field required"),
+        ("message: rising", "mesage: rising", 16, 13, "mesage: is no field of a row; did you mean message?"),
+        ("over: trends", "Over: trends", 11, 11, "Over: is no field of a row; did you mean over?"),
+        ("over: trends", "1: trends", 11, 8, "1: is no field of a row; there are name, over, severity,"),
+        ("cooldown_minutes: 15", "cooldown-minutes: 15", 8, 23, "cooldown-minutes: is no field of a row; did you mean cooldown_minutes?"),
+        ("cooldown_minutes: 15", "cooldown_minutes: on", 8, 23, "cooldown_minutes: a number is needed; on, off, yes, no"),
+        ("cooldown_minutes: 15", "cooldown_minutes: 5 min", 8, 23, "cooldown_minutes: a number is needed"),
+        ("cooldown_minutes: 15", "cooldown_minutes: !!int five", 8, 23, "'five' cannot be read as a number: quote what is text"),
+        ("message: rising", "message: 2026-13-45", 16, 14, "'2026-13-45' cannot be read as a time: quote what is text"),
+        ("message: rising", r'message: "\ud800"', 16, 15, r"'\ud800' is no character of a text: take it out"),
+        ("message: rising", r'message: "\0"', 16, 15, r"'\x00' is no character of a text: take it out"),
+        ("message: rising", r'message: "\e[31m"', 16, 15, r"'\x1b' is no character of a text: take it out"),
+        ("message: rising", r'"\ud800": rising', 16, 6, r"'\ud800' is no character of a text: take it out"),
+        ("raises: slope > 1", "raises: slope > 1 level", 13, 13, "raises: 'slope > 1 level' has"),
         ("name: steep", "name: on", 10, 11, 'name: on is no text to YAML but true or false: quote it, "on"'),
         ("name: steep", "name: 2", 10, 11, 'name: 2 is no text to YAML but a number: quote it, "2"'),
         ("raises: slope > 1", "raises: yes", 13, 13, 'raises: yes is no text to YAML but true or false: quote it, "yes"'),
@@ -117,6 +129,17 @@ def test_a_wrong_rule_is_refused_with_its_place_and_what_is_wrong(was, now, line
 def test_a_threshold_may_be_a_number(said, taken):
     (*_, steep) = parse(FILE.replace('threshold: "1"', f"threshold: {said}"), DOMAINS).rows
     assert steep.threshold == taken
+
+
+def test_a_file_without_rows_changes_nothing_and_is_refused():
+    with pytest.raises(Refused, match="line 2, column 8: the list is empty: nothing would change"):
+        parse("domain: factory\nrules: []\n", DOMAINS)
+
+
+@pytest.mark.parametrize("condition", ["row = 0", "row % 2 = 0", '"row" > 100', "value > 9 AND row < 5"])
+def test_a_rule_may_not_look_at_a_records_place_in_its_batch(condition):
+    assert refused(row(raises=condition), FACTORY).startswith("raises: no column row")
+    assert refused(row(threshold="row"), FACTORY).startswith("threshold: no column row")
 
 
 def test_a_rule_may_look_at_the_columns_of_its_stage_only():

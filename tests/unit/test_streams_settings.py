@@ -41,7 +41,9 @@ def test_settings_are_read_once(monkeypatch):
     ("name", "said"),
     [
         ("CENTER", "HEADRACE_CENTER is no setting; did you mean HEADRACE_CENTRE?"),
-        ("KAFKA_SERVERS", "HEADRACE_KAFKA_SERVERS is no setting; did you mean HEADRACE_KAFKA_USER?"),
+        ("KAFKA_SERVERS", "HEADRACE_KAFKA_SERVERS is no setting; did you mean HEADRACE_KAFKA?"),
+        ("KAFKA_PASWORD", "HEADRACE_KAFKA_PASWORD is no setting; did you mean HEADRACE_KAFKA_PASSWORD?"),
+        ("MQTT_URL", "HEADRACE_MQTT_URL is no setting; did you mean HEADRACE_MQTT?"),
         ("MQQT", "HEADRACE_MQQT is no setting; did you mean HEADRACE_MQTT?"),
         ("XYZZY_PLUGH_QUUX", "HEADRACE_XYZZY_PLUGH_QUUX is no setting: docs/reference/settings.md lists them."),
         ("", "HEADRACE_ is no setting: docs/reference/settings.md lists them."),
@@ -110,6 +112,34 @@ def test_what_kubernetes_sets_for_a_service_of_that_name_passes(monkeypatch):
         ("WEB_BIND", ""),
         ("LOG_FORMAT", "xml"),
         ("LOG_MB", "0"),
+        ("KAFKA", "${HOST}:9092"),
+        ("KAFKA", "~:9092"),
+        ("KAFKA", "-:9092"),
+        ("KAFKA", "a..b:9092"),
+        ("REGISTRY", "http://%:8081"),
+        ("REGISTRY", "http://" + "a" * 64 + ":8081"),
+        ("MQTT", "mqtt://host?x"),
+        ("GATEWAY_HTTP", "*:8080"),
+        ("WEB_BIND", "127.0.0.1:80"),
+        ("WEB_BIND", "[::]"),
+        ("WEB_BIND", "*"),
+        ("TENANT", "a" * 61),
+        ("INSTANCE", "rack 1"),
+        ("INSTANCE", "a/../b"),
+        ("INSTANCE", ".."),
+        ("UNKNOWN_DEVICES", "accept,reject"),
+        ("UNKNOWN_DEVICES", "accept,acme=reject,acme=accept"),
+        ("SILENCE_SECONDS", "900,800"),
+        ("SILENCE_SECONDS", "900,camera=1,camera=2"),
+        ("ESCALATE_MINUTES", "inf"),
+        ("ESCALATE_MINUTES", "1e308"),
+        ("GATEWAY_TENANT_RATE", "inf"),
+        ("GATEWAY_DEVICE_RATE", "1e999"),
+        ("DATA", ""),
+        ("DATA", " "),
+        ("DATA", "$HOME/x"),
+        ("DATA", "'x'"),
+        ("DATA", "x\ny"),
     ],
 )
 def test_a_malformed_value_is_refused_in_one_line_that_names_variable_and_value(monkeypatch, name, value):
@@ -137,6 +167,10 @@ def test_a_malformed_value_is_refused_in_one_line_that_names_variable_and_value(
         ("UNKNOWN_DEVICES", "accept,acme=reject"),
         ("SILENCE_SECONDS", "900,manhole_cover=86400"),
         ("WEB_BIND", "::"),
+        ("WEB_BIND", "127.0.0.1"),
+        ("WEB_BIND", "my_host.example.org"),
+        ("KAFKA", "kafka_1:9092,münchen.example.org.:9092"),
+        ("INSTANCE", "rack-1.city"),
         ("LOG_FORMAT", "json"),
     ],
 )
@@ -146,12 +180,39 @@ def test_a_sound_value_is_taken_as_it_is(monkeypatch, name, value):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("MQTT", "mqt://user:secret@host"), ("TENANT_TOKENS", "secret"), ("CLICKHOUSE", "clickhose://u:secret@h/x")]
+    ("name", "value"),
+    [
+        ("MQTT", "mqt://user:secret@host"),
+        ("MQTT", "mqtt://user:secret#1@host"),
+        ("MQTT", "mqtt://user:secret?@host"),
+        ("REGISTRY", "http://user:secret/1@host"),
+        ("KAFKA", "user:secret@host:9092"),
+        ("CLICKHOUSE", "clickhose://u:secret@h/x"),
+        ("CLICKHOUSE", "clickhouse://u:secret#1@h/x"),
+        ("TENANT_TOKENS", "secret"),
+        ("TENANT_TOKENS", "Acme=secret"),
+        ("TENANT_TOKENS", "acme =secret"),
+        ("TENANT_TOKENS", "acme= secret"),
+        ("TENANT_TOKENS", "acme=secret,other=secret"),
+        ("WEB_TOKEN", "secret\nsecret"),
+        ("WEB_TOKEN", "secret "),
+        ("WEB_TOKEN", "secretΩ"),
+    ],
 )
 def test_what_is_secret_in_a_refused_value_is_not_shown(monkeypatch, name, value):
     said = refusal(monkeypatch, **{name: value})
     assert said.startswith(f"HEADRACE_{name}: ")
     assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [("~/data", "/home/somebody/data"), ("~", "/home/somebody"), ("~nobody-at-all/x", "~nobody-at-all/x"), ("o'brien/a b", "o'brien/a b")],
+)
+def test_a_folder_is_taken_as_a_shell_would_take_it(monkeypatch, said, meant):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HEADRACE_DATA", said)
+    assert str(settings().data) == meant
 
 
 def test_a_process_s_settings_are_those_of_its_children():
