@@ -10,7 +10,7 @@ from agents.desk import State
 from agents.rules import Severity
 from deploy.output.listing import Json, plain, show, show_json
 from deploy.output.misuse import Misused
-from deploy.output.times import when
+from deploy.output.times import TEN_YEARS, when
 from deploy.reach import unknown
 from deploy.worker_api import ask
 from streams.operators import operator
@@ -49,7 +49,7 @@ def list_alerts(
     rule: Rule = None,
     severity: OfSeverity = None,
     status: Annotated[State | None, typer.Option(case_sensitive=False, help="In this state only.")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0, help="Changed within so many minutes only.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, max=TEN_YEARS, help="Changed within so many minutes only.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     as_json: Json = False,
 ) -> None:
@@ -137,7 +137,7 @@ def escalate(
 @app.command()
 def silence(
     by: By,
-    minutes: Annotated[float, typer.Option(min=0, help="For how long; 0 ends the silence.")],
+    minutes: Annotated[float, typer.Option(min=0, max=TEN_YEARS, help="For how long; 0 ends the silence.")],
     alert_id: Annotated[str | None, typer.Argument(help="Silences its device and rule.")] = None,
     device: Annotated[str | None, typer.Option(help="Instead of an alert: silences this device.")] = None,
     rule: Annotated[str | None, typer.Option(help="With --device: silences this rule only.")] = None,

@@ -3,10 +3,14 @@
 import logging
 from importlib import import_module
 from importlib.metadata import version
+from math import isfinite
 from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
+
+from deploy.output.misuse import Misused
+from schemas.quoting import quoted
 
 COMMANDS: Final = {
     "demo": "deploy.demo.commands:demo",
@@ -56,7 +60,33 @@ class Commands(TyperGroup):
             loaded.add_typer(found, name=cmd_name)
         else:
             loaded.command(cmd_name)(found)
-        return typer.main.get_group(loaded).commands[cmd_name]
+        command = typer.main.get_group(loaded).commands[cmd_name]
+        _ask_for_numbers(command)
+        return command
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        """The words of the command line, all of them text."""
+        for word in args:
+            try:
+                word.encode()
+            except UnicodeEncodeError as error:
+                raise Misused(f"{quoted(word)} is not UTF-8: names, ids and what is sent are text") from error
+        return super().parse_args(ctx, args)
+
+
+def _ask_for_numbers(command: Any) -> None:  # noqa: ANN401
+    """Have no option take nan or inf for a number; every command compares, adds or waits with it."""
+    for each in getattr(command, "commands", {}).values():
+        _ask_for_numbers(each)
+    for option in command.params:
+        option.callback = option.callback or _number
+
+
+def _number(_: Any, option: Any, value: Any) -> Any:  # noqa: ANN401
+    for each in value if isinstance(value, tuple) else (value,):
+        if isinstance(each, float) and not isfinite(each):
+            raise Misused(f"{option.opts[0]}: a number is needed, not {each}")
+    return value
 
 
 app = typer.Typer(

@@ -6,7 +6,7 @@ import typer
 
 from deploy.output.listing import Json, plain, said, show, show_json
 from deploy.output.misuse import Misused
-from deploy.output.times import when
+from deploy.output.times import TEN_YEARS, when
 from deploy.worker_api import ask
 from schemas import json_text
 from streams.operators import operator
@@ -36,7 +36,7 @@ def send(
     district: Annotated[str | None, typer.Option(help="All groups of this district.")] = None,
     pattern: Annotated[str, typer.Option(help="Of the groups' devices those with such ids, e.g. 'lamp-1*'.")] = "*",
     parameters: Annotated[str, typer.Option(help="How: a JSON object.")] = "{}",
-    expires: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for devices that are away.")] = 300,
+    expires: Annotated[float, typer.Option(min=0.1, max=60 * TEN_YEARS, help="Seconds to wait for devices that are away.")] = 300,
     tenant: Annotated[str, typer.Option(help="Whose devices these are; HEADRACE_TENANT's unless said.")] = "",
 ) -> None:
     """Tell devices to do something, and print the request's id."""

@@ -13,9 +13,9 @@ from agents.gateway import mosquitto
 from agents.gateway.identity import PUBLISH, Credential, Kind, digest
 from deploy import mosquitto_files, registry_commands
 from deploy.output.listing import Json, show
-from deploy.output.misuse import Misused
 from deploy.reach import reached, unknown
 from schemas.catalog import CREDENTIALS
+from schemas.quoting import quoted
 from streams import operators
 from streams.passwords import PASSWORD_ROUNDS, TOKEN_ROUNDS, for_mosquitto, hashed
 from streams.settings import settings
@@ -47,8 +47,10 @@ def passwd(
 ) -> None:
     """Give a device a password, in the place of the one it has. Its user name is <tenant>/<device>.
 
-    Exit status 0: Kafka has it. 2: it cannot be, or Kafka or the registry does not answer.
+    Exit status 0: Kafka has it. 1: it cannot be. 2: Kafka or the registry does not answer.
     """
+    if not password:
+        raise unknown("password: an empty one lets everybody in")
     _give(_credential(Kind.PASSWORD, tenant, device, "password", hashed(password), publish, for_mosquitto(password, PASSWORD_ROUNDS)))
 
 
@@ -56,7 +58,7 @@ def passwd(
 def token(device: Device, tenant: Tenant = "", publish: Publish = PUBLISH) -> None:
     """Make a token for a device and print it, once: only its hash is kept. Others it has stay.
 
-    Exit status 0: Kafka has it. 2: it cannot be, or Kafka or the registry does not answer.
+    Exit status 0: Kafka has it. 1: it cannot be. 2: Kafka or the registry does not answer.
     """
     made = secrets.token_urlsafe(TOKEN_BYTES)
     secret = digest(made)
@@ -73,10 +75,11 @@ def certificate(
 ) -> None:
     """Let a device in that comes with a certificate of this subject. Its authority is to be in HEADRACE_GATEWAY_CLIENT_CA.
 
-    Exit status 0: Kafka has it. 2: it cannot be, or Kafka or the registry does not answer.
+    Exit status 0: Kafka has it. 1: it cannot be. 2: Kafka or the registry does not answer.
     """
-    if subject.partition("=")[0] not in ("CN", "DNS", "URI"):
-        raise typer.BadParameter(f"{subject!r} is neither CN=..., DNS=... nor URI=...", param_hint="--subject")
+    kind, _, name = subject.partition("=")
+    if kind not in ("CN", "DNS", "URI") or not name.strip():
+        raise unknown(f"--subject: {quoted(subject)} is neither CN=..., DNS=... nor URI=...")
     _give(_credential(Kind.CERTIFICATE, tenant, device, f"certificate-{subject}", subject, publish))
 
 
@@ -123,12 +126,12 @@ def write_mosquitto(
     A device's user is <tenant>/<device> with a password, that and /<credential> with a token, a certificate's common name. The gateway's is
     the one in HEADRACE_MQTT. Run it again after a change, and have Mosquitto read the files anew: pkill -HUP mosquitto.
 
-    Exit status 0: they are written. 1: they cannot be. 2: HEADRACE_MQTT has no user and password, there is no such group, or Kafka or the
+    Exit status 0: they are written. 1: they cannot be, HEADRACE_MQTT has no user and password, or there is no such group. 2: Kafka or the
     registry does not answer.
     """
     url = urlsplit(settings().mqtt)
     if not (url.username and url.password):
-        raise Misused("HEADRACE_MQTT has no user and password: mqtt://USER:PASSWORD@HOST is how the gateway is to come in")
+        raise unknown("HEADRACE_MQTT has no user and password: mqtt://USER:PASSWORD@HOST is how the gateway is to come in")
     there = [each for each in _there("", "") if not each.revoked]
     for each in there:
         if mosquitto.user(each) is None:
@@ -140,7 +143,7 @@ def write_mosquitto(
         try:
             mosquitto_files.write(file, text, group)
         except KeyError as error:
-            raise typer.BadParameter(f"this machine has no group {group}", param_hint="--group") from error
+            raise unknown(f"--group: this machine has no group {group}") from error
         except OSError as problem:
             typer.secho(f"{problem.filename or file}: {problem.strerror}; the file that Mosquitto reads is as it was", fg="red", err=True)
             raise typer.Exit(1) from problem
@@ -150,12 +153,14 @@ def write_mosquitto(
 
 
 def _credential(kind: Kind, tenant: str, device: str, name: str, secret: str, publish: str, mosquitto: str = "") -> Credential:
+    if not publish.split():
+        raise unknown("publish: a topic filter is needed; headrace device revoke takes a credential back")
     about = {"kind": kind, "name": name, "secret": secret, "publish": publish, "mosquitto": mosquitto}
     try:
         return Credential.model_validate({"tenant": tenant or settings().tenant, "device": device, **about})
     except ValidationError as wrong:
         first = wrong.errors(include_input=False)[0]
-        raise Misused(f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from wrong
+        raise unknown(f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from wrong
 
 
 def _give(credential: Credential) -> None:

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from agents.gateway.groups import Group
 from deploy.operator_files import text_of
 from deploy.output.listing import Json, show
-from deploy.output.misuse import Misused
 from deploy.reach import reached, unknown
 from schemas.catalog import DEVICE_GROUPS
 from streams import operators
@@ -40,7 +39,7 @@ def set_group(
 ) -> None:
     """Say which devices a group has, in the place of those it had.
 
-    Exit status 0: Kafka has it. 1: without devices: there is no such group. 2: it cannot be, or Kafka or the registry does not answer.
+    Exit status 0: Kafka has it. 1: it cannot be, or without devices: there is no such group. 2: Kafka or the registry does not answer.
     """
     ids = " ".join(dict.fromkeys([*(devices or ()), *(text_of(file).split() if file else ())]))
     whose = tenant or settings().tenant
@@ -48,7 +47,7 @@ def set_group(
         group = Group(tenant=whose, name=name, data_type=data_type, district=district, devices=ids)
     except ValidationError as wrong:
         first = wrong.errors(include_input=False)[0]
-        raise Misused(f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from wrong
+        raise unknown(f"{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from wrong
     with reached():
         if not ids and operators.latest(DEVICE_GROUPS).filter(pl.col("devices") != "", tenant=whose, name=name).is_empty():
             raise unknown(f"{whose} has no group {name} to end: say its devices, or --file")

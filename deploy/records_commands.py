@@ -12,6 +12,7 @@ import typer
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 from fastavro.validation import ValidationError
 
+from deploy.output.times import TEN_YEARS
 from deploy.reach import reached, unknown
 from schemas import json_text
 from schemas.catalog import CONTRACTS, Contract
@@ -86,7 +87,7 @@ def _fields(contract: Contract, line: bytes) -> dict[str, Any]:
 
 def read(
     topic: Topic,
-    minutes: Annotated[float, typer.Option(min=0, help="Start with what Kafka took in the last minutes.")] = 0,
+    minutes: Annotated[float, typer.Option(min=0, max=TEN_YEARS, help="Start with what Kafka took in the last minutes.")] = 0,
     count: Annotated[int | None, typer.Option(min=1, help="Records to show; default: until Ctrl-C.")] = None,
     device: Annotated[str | None, typer.Option(help="Of this device only.")] = None,
     key: Annotated[str | None, typer.Option(help="With this key only.")] = None,

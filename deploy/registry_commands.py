@@ -55,8 +55,7 @@ def add(
     A file's first line names its columns: device_id and device_type, and any of tenant_id, protocol, latitude, longitude, district and
     firmware; every other column is metadata. The options stand for what a line leaves empty. All lines are registered or none.
 
-    Exit status 0: Kafka has them. 1: lines of the file cannot be; each is printed. 2: it cannot be, or Kafka or the registry does not
-    answer.
+    Exit status 0: Kafka has them. 1: it cannot be, or lines of the file cannot; each is printed. 2: Kafka or the registry does not answer.
     """
     said: dict[str, Any] = {"device_type": device_type, "district": district, "protocol": protocol, "firmware": firmware}
     said |= {"tenant_id": tenant or settings().tenant}
@@ -132,7 +131,7 @@ def _one(fields: dict[str, Any]) -> Registration:
     try:
         return Registration.model_validate(fields)
     except ValidationError as wrong:
-        raise Misused(problem(wrong)) from wrong
+        raise unknown(problem(wrong)) from wrong
 
 
 def _of_file(file: Path, unless_said: dict[str, str]) -> list[Registration]:

@@ -20,6 +20,7 @@ from agents.rulebook import Row, parse, stage, with_rows
 from agents.rules import Rule, Severity
 from deploy.operator_files import refusal, text_of
 from deploy.output.listing import Json, show
+from deploy.output.times import TEN_YEARS
 from deploy.reach import reached, unknown
 from deploy.rules_trial import tried
 from schemas.catalog import RULES
@@ -77,7 +78,7 @@ def check(file: File) -> None:
 
 @app.command("test")
 def show_rehearsal(
-    file: File, minutes: Annotated[float, typer.Option(min=0.1, help="How far to look back.")] = 60, as_json: Json = False
+    file: File, minutes: Annotated[float, typer.Option(min=0.1, max=TEN_YEARS, help="How far to look back.")] = 60, as_json: Json = False
 ) -> None:
     """Run the rules of a file over the last hour of readings in Kafka, and show what they would have raised. Changes nothing.
 

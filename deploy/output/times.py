@@ -1,6 +1,10 @@
 """Times as people read them."""
 
 from datetime import UTC, datetime
+from typing import Final
+
+TEN_YEARS: Final = 5_256_000
+"""In minutes: longer times of options are slips, and some no calendar has."""
 
 
 def when(ms: int | None) -> str:

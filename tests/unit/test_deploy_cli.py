@@ -33,7 +33,14 @@ def test_a_misspelt_command_is_told_what_may_be_meant(words, meant):
     [
         (["alerts", "acknowledge"], "name one alert"),
         (["command", "send", "on"], "say whom"),
-        (["groups", "set", "x", "a{b}"], "devices: 'a{b}' cannot be"),
+        (["simulate", "factory", "--for", "inf"], "--for: a number is needed, not inf"),
+        (["simulate", "city", "--rate", "1e999"], "--rate: a number is needed, not inf"),
+        (["demo", "--for", "inf"], "--for: a number is needed, not inf"),
+        (["simulate", "factory", "--wear", "1", "nan"], "--wear: a number is needed"),
+        (["device", "add", "x", "--type", "y", "--latitude", "nan"], "--latitude: a number is needed"),
+        (["groups", "set", "x", "a\udcff"], r"'a\udcff' is not UTF-8"),
+        (["alerts", "list", "--device", "\udce9"], r"'\udce9' is not UTF-8"),
+        (["nosuch\udcff"], r"'nosuch\udcff' is not UTF-8"),
         (["device", "add"], "say one device's id"),
         (["publish", "a/+", "x"], "a topic to publish to"),
         (["simulate", "factory", "--for", "1", "--count", "1"], "choose one"),
@@ -45,6 +52,28 @@ def test_words_that_do_not_go_together_are_told_in_a_sentence(words, said):
     assert (done.exit_code, said in told) == (2, True), told
     assert "Invalid value" not in told
     assert "Value error" not in told
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "1e300", "-1"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["alerts", "list", "--minutes"],
+        ["alerts", "silence", "--device", "x", "--minutes"],
+        ["command", "send", "on", "--device", "x", "--expires"],
+        ["read", "alerts", "--minutes"],
+    ],
+)
+def test_a_time_that_no_calendar_has_is_told(words, number):
+    done = run(*words, number)
+    assert done.exit_code == 2
+    assert f"Invalid value for '{words[-1]}': Input should be " in done.output
+
+
+def test_a_group_that_cannot_be_is_told_in_a_sentence():
+    done = run("groups", "set", "x", "a{b}")
+    assert done.exit_code == 1
+    assert done.output.startswith("devices: 'a{b}' cannot be: a device's id has")
 
 
 def test_a_name_that_is_not_there_is_told_in_a_sentence():
