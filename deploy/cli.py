@@ -1,6 +1,8 @@
 """The `headrace` command."""
 
 import logging
+import os
+import sys
 from importlib import import_module
 from importlib.metadata import version
 from math import isfinite
@@ -44,6 +46,17 @@ class Commands(TyperGroup):
     def __init__(self, **said: Any) -> None:  # noqa: ANN401  # Typer's own
         super().__init__(**said)
         self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]  # their names, for "did you mean"
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Run a command; what the system refuses it, such as a full disk, ends it in a line, exit status 1."""
+        sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115  # closed: there is nothing to read
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as refused:
+            if refused.filename is None and sys.stdout is sys.__stdout__:
+                # what is left of the output would be tried again at the end, with a traceback
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise SystemExit(f"{quoted(refused.filename) if refused.filename else 'output'}: {refused.strerror or refused}") from refused
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401  # Click's, which Typer may bring itself
         """Their names, in the order of the help."""

@@ -23,7 +23,7 @@ def write(file: Path, text: str, group: str = "") -> None:
     written = file.with_name(f".{file.name}")
     written.unlink(missing_ok=True)
     try:
-        with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as opened:
             opened.write(text)
         if file.exists():
             before = file.stat()

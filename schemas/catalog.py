@@ -54,7 +54,7 @@ class Contract:
 
 @cache
 def _codec(schema: str) -> Codec:
-    return Codec((files("schemas") / "avro" / f"{schema}.avsc").read_text())
+    return Codec((files("schemas") / "avro" / f"{schema}.avsc").read_text(encoding="utf-8"))
 
 
 def messages(topic: str, gathered_ms: int = 120) -> Contract:

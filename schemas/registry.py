@@ -75,7 +75,7 @@ class Registry:
         self._place = str(httpx.URL(self.url).copy_with(userinfo=b""))  # without a password: it is printed, and names a folder
         self._folder = cache / quote(self._place, safe="")
         private(self._folder)
-        read = {int(file.stem): Codec(file.read_text()) for file in self._folder.glob("*.avsc")}
+        read = {int(file.stem): Codec(file.read_text(encoding="utf-8")) for file in self._folder.glob("*.avsc")}
         self.known: dict[int, Codec] = {schema_id: codec for schema_id, codec in read.items() if not codec.defect}
         """Writers' schemas by id; grows as ids are met."""
         # authorities' certificates are read once, and for https alone: that takes 40 ms of the processor, longer than to ask
@@ -189,7 +189,7 @@ class Registry:
         """Keep a schema; where the disk does not take it, a full one for instance, until this process ends."""
         self.known[schema_id] = codec
         try:
-            with tempfile.NamedTemporaryFile("w", dir=self._folder, delete=False) as file:
+            with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=self._folder, delete=False) as file:
                 file.write(codec.text)
             os.replace(file.name, self._folder / f"{schema_id}.avsc")
         except OSError as problem:

@@ -146,7 +146,7 @@ class App(faust.App):
 
     def give_up(self, reason: str) -> NoReturn:
         """End the process at once, with exit code 1 and a sentence: nothing is written, acknowledged or committed any more."""
-        with open(STDERR, "w", closefd=False) as stderr:
+        with open(STDERR, "w", encoding="utf-8", closefd=False) as stderr:
             print(f"{self.conf.id} stops: {reason}", file=stderr, flush=True)
         os._exit(1)
 

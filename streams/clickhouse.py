@@ -141,7 +141,7 @@ class ClickHouse:
                     if not (pending := self._pending(patient, scripts)):
                         return
                     logger.info("migration_begins name=%s", pending[0])
-                    patient.command(scripts[pending[0]].read_text(), settings=MARKED)
+                    patient.command(scripts[pending[0]].read_text(encoding="utf-8"), settings=MARKED)
                     patient.command("INSERT INTO migrations (name) VALUES ({name:String})", parameters={"name": pending[0]})
 
     @staticmethod

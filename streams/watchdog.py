@@ -119,7 +119,7 @@ class Watchdog(Service):
 
     def _exit(self, reason: str) -> None:
         faulthandler.dump_traceback_later(DUMP_SECONDS, exit=True, file=STDERR)
-        with open(STDERR, "w", closefd=False) as stderr:
+        with open(STDERR, "w", encoding="utf-8", closefd=False) as stderr:
             print(f"watchdog: {reason}. All stacks follow, then exit code {os.EX_TEMPFAIL}.", file=stderr, flush=True)
             dump(self._watched, stderr)
         logger.critical("watchdog_exit reason=%r code=%d", reason, os.EX_TEMPFAIL)

@@ -147,3 +147,14 @@ def test_every_metric_is_in_the_catalogue_with_its_meaning_and_is_sampled():
 
 def is_metric(node):
     return isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"headrace_[a-z_]+", node.value) is not None
+
+
+@pytest.mark.parametrize("name", [name for name in TREES if package_of(name) in DIRECTION])
+def test_a_file_is_read_and_written_in_a_named_encoding_not_the_machines(name):
+    calls = [node for node in ast.walk(TREES[name]) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    unnamed = [
+        call.lineno
+        for call in calls
+        if call.func.attr in ("read_text", "write_text") and not any(word.arg == "encoding" for word in call.keywords)
+    ]
+    assert not unnamed, f"{name}: lines {unnamed}"

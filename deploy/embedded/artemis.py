@@ -94,7 +94,8 @@ class Artemis(JavaService):
         configuration = self.folder / "etc" / "broker.xml"
         configuration.parent.mkdir(exist_ok=True)
         memory = self.heap_mb * 2**20 // 4
-        configuration.write_text(BROKER.format(host=self.host, port=self.port, folder=escape(str(self.folder)), memory=memory))
+        broker = BROKER.format(host=self.host, port=self.port, folder=escape(str(self.folder)), memory=memory)
+        configuration.write_text(broker, encoding="utf-8")
         classes = ["-cp", ":".join(map(str, self.archives))]
         main = ["org.apache.activemq.artemis.core.server.embedded.Main", str(self.folder)]
         return [*self.recording_java(), f"-Xmx{self.heap_mb}m", *classes, *main]

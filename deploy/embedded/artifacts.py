@@ -51,7 +51,7 @@ class Pin:
 
 def pins(service: str) -> tuple[Pin, ...]:
     """What `deploy/embedded/<service>.lock` pins; `python -m deploy.embedded.lock` writes these files."""
-    text = (files("deploy.embedded") / f"{service}.lock").read_text()
+    text = (files("deploy.embedded") / f"{service}.lock").read_text(encoding="utf-8")
     return tuple(Pin.parse(line) for line in text.splitlines())
 
 

@@ -121,12 +121,12 @@ class Kafka(JavaService):
         protocol = "SASL_PLAINTEXT" if self._user else "PLAINTEXT"
         properties = PROPERTIES.format(host=self.host, port=self.port, controller=controller, folder=self.folder, protocol=protocol)
         configuration.touch(0o600)
-        configuration.write_text(properties + (self._secured() if self._user else ""))
+        configuration.write_text(properties + (self._secured() if self._user else ""), encoding="utf-8")
         known = self.folder / "user"
         if not (self.folder / "log" / "meta.properties").exists():
             self._format([*self.java(), *classes], configuration)
-            known.write_text(self._user)
-        elif self._user != (owner := known.read_text() if known.exists() else ""):
+            known.write_text(self._user, encoding="utf-8")
+        elif self._user != (owner := known.read_text(encoding="utf-8") if known.exists() else ""):
             was = f"with HEADRACE_KAFKA_USER={owner}" if owner else "without HEADRACE_KAFKA_USER"
             raise StackError(f"The data in {self.folder} was made {was}: start with that, or with another folder as HEADRACE_DATA.")
         heap = f"{self.heap_mb}m"
@@ -161,7 +161,7 @@ class Kafka(JavaService):
         if self._user:
             words += ["--add-scram", f"SCRAM-SHA-512=[name={self._user},password={self.settings.kafka_password.get_secret_value()}]"]
         # in a file, a word a line: everybody on the machine reads command lines
-        with tempfile.NamedTemporaryFile("w", dir=self.folder) as arguments:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=self.folder) as arguments:
             arguments.write("\n".join(words))
             arguments.flush()
             command = [*java, "kafka.tools.StorageTool", f"@{arguments.name}"]

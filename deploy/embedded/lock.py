@@ -54,7 +54,7 @@ def main() -> None:
     """Write the services' `.lock` files beside this module, of all unless some are named."""
     for service in sys.argv[1:] or [*LIBRARIES, *WHOLE]:
         text = "".join(f"{pin(each)}\n" for each in resolved(service))
-        Path(__file__).with_name(f"{service}.lock").write_text(text)
+        Path(__file__).with_name(f"{service}.lock").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

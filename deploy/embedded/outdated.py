@@ -124,11 +124,11 @@ def _package_versions(name: str) -> Sequence[str]:
 
 def main() -> None:
     """Print the table, and end with the exit code."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     requirements = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
     resolved = dict.fromkeys(root for roots in (*LIBRARIES.values(), [*WHOLE.values()]) for root in roots)
     parts = archives(resolved, _archive_versions)
-    parts += images((ROOT / "deploy" / "compose.yaml").read_text(), parts)
+    parts += images((ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8"), parts)
     parts += packages(requirements, version, _package_versions)
     table = Table("part", "ours", "newest", "", box=None)
     for part in parts:

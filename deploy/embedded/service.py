@@ -126,7 +126,7 @@ class Service(ABC):
 
     def tail(self) -> str:
         """The last lines of its log, and where that is."""
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
         return "\n".join([f"Last lines of {self.log}:", *lines[-TAIL_LINES:]])
 
     def succeeds(self, url: str, seconds: float) -> bool:

@@ -26,7 +26,7 @@ def main() -> None:
         if path.name not in wanted:
             path.unlink()
     for name, content in wanted.items():
-        (FOLDER / name).write_text(content)
+        (FOLDER / name).write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":

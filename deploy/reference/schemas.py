@@ -12,7 +12,7 @@ from schemas.catalog import CONTRACTS
 def sections() -> Iterator[str]:
     """A heading, what a record is, and its fields, for each schema."""
     for name in sorted({row.schema or row.topic for row in CONTRACTS.values()}):
-        schema = json.loads((files("schemas") / "avro" / f"{name}.avsc").read_text())
+        schema = json.loads((files("schemas") / "avro" / f"{name}.avsc").read_text(encoding="utf-8"))
         yield f"## `{name}.avsc`"
         if "doc" in schema:
             yield paragraph(schema["doc"])

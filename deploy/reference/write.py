@@ -23,7 +23,7 @@ def pages() -> dict[str, str]:
 def main() -> None:
     """Write all of them."""
     for name, content in pages().items():
-        (FOLDER / name).write_text(content)
+        (FOLDER / name).write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -85,3 +86,37 @@ def test_what_the_producer_logs_stays_off_a_command_s_screen():
     code = "import logging; from deploy.cli import headrace; headrace(); logging.getLogger('streams.producer').error('delivery failed')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+HEADRACE = [sys.executable, "-m", "deploy.cli"]
+
+
+def test_a_full_disk_is_told_in_a_line():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*HEADRACE, "rules", "columns"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "output: No space left on device\n")
+
+
+def test_what_the_system_refuses_is_told_in_a_line(monkeypatch):
+    def refused():
+        raise PermissionError(13, "Permission denied", "/var/headrace")
+
+    monkeypatch.setattr("deploy.topics_commands.asked", refused)
+    done = run("topics")
+    assert (done.exit_code, done.output) == (1, "'/var/headrace': Permission denied\n")
+
+
+def test_rules_are_checked_alike_whatever_the_locale(tmp_path):
+    file = tmp_path / "rules.yaml"
+    file.write_text(
+        "domain: factory\nrules:\n  - {name: hot, severity: INFO, raises: value > 1, clears: value < 1, threshold: 1, message: zu heiß}\n",
+        encoding="utf-8",
+    )
+    latin = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([*HEADRACE, "rules", "check", str(file)], capture_output=True, text=True, check=False, env=latin)
+    assert (done.returncode, done.stdout) == (0, "1 rule fits factory\n"), done.stderr
+
+
+def test_a_closed_standard_input_has_no_records():
+    done = subprocess.run(["sh", "-c", f"{' '.join([*HEADRACE, 'send', 'alerts'])} <&-"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "nothing on standard input: no record is sent\n")
