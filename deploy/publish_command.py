@@ -1,7 +1,7 @@
 """`headrace publish`: one message to the MQTT broker, as a device would send it."""
 
 import queue
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from paho.mqtt.client import MQTTv5
@@ -26,7 +26,10 @@ def publish(
     content_type: Annotated[str, typer.Option(help="What the message is, such as application/json; needs MQTT 5.")] = "",
     retain: Annotated[bool, typer.Option("--retain", help="Have the broker keep it for who subscribes later.")] = False,
 ) -> None:
-    """Send one message to the MQTT broker in HEADRACE_MQTT, QoS 1, as a device would. Exit status 0: the broker has it."""
+    """Send one message to the MQTT broker in HEADRACE_MQTT, QoS 1, as a device would.
+
+    Exit status 0: the broker has it. 1: it does not take it. 2: it does not answer.
+    """
     answers: queue.SimpleQueue[ReasonCode] = queue.SimpleQueue()
     try:
         with connected(settings().mqtt) as client:
@@ -40,14 +43,15 @@ def publish(
             client.publish(topic, message, qos=1, retain=retain, properties=properties)
             answer = answers.get(timeout=TIMEOUT_SECONDS)
     except (NoAnswer, Unwelcome, ValueError) as error:
-        _fail(f"{error}: headrace up, or set HEADRACE_MQTT to mqtt://user:password@host:port")
+        told = f"{error}: headrace up, or set HEADRACE_MQTT to mqtt://user:password@host:port"
+        _fail(told, 2 if isinstance(error, NoAnswer) else 1)
     except queue.Empty:
-        _fail(f"the broker has not acknowledged within {TIMEOUT_SECONDS} s: nobody knows whether it has the message")
+        _fail(f"the broker has not acknowledged within {TIMEOUT_SECONDS} s: nobody knows whether it has the message", 2)
     if answer.is_failure:
         _fail(f"the broker does not take it: {answer}")
     typer.echo(f"the broker has it, on {topic}")
 
 
-def _fail(text: str) -> None:
+def _fail(text: str, status: int = 1) -> NoReturn:
     typer.echo(text, err=True)
-    raise typer.Exit(1)
+    raise typer.Exit(status)

@@ -17,12 +17,16 @@ TIMEOUT_SECONDS: Final = 30
 ENDED: Final = (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD)
 
 
+class NothingKept(Exception):
+    """No changelog has a key, and no offset is committed that is not the start."""
+
+
 class StillRunning(Exception):
     """Workers of the group run, and would write their state again."""
 
 
 def forget_state(ours: Settings, source: Contract) -> dict[str, int]:
-    """Keys removed by changelog. Raises StillRunning, KafkaException, DeliveryFailed.
+    """Keys removed by changelog. Raises StillRunning, NothingKept, KafkaException, DeliveryFailed.
 
     The changelogs first: interrupted in between, a worker finds no state where offsets are committed, and says so.
     """
@@ -35,10 +39,19 @@ def forget_state(ours: Settings, source: Contract) -> dict[str, int]:
             raise StillRunning(f"{len(found.members)} workers of {group} are running: stop them first. One that was killed leaves in 10 s.")
     emptied = {changelog: _empty(ours, changelog, source.partitions) for changelog in source.changelogs}
     start = [TopicPartition(in_kafka(ours.tenant, source.topic), partition, 0) for partition in range(source.partitions)]
+    if not any(emptied.values()) and not any(_committed(admin, group, start) for group in groups):
+        raise NothingKept(f"no state of {source.topic} is kept: there is nothing to forget")
     for group in groups:
         for answer in admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, start)]).values():
             answer.result()
     return emptied
+
+
+def _committed(admin: AdminClient, group: str, partitions: list[TopicPartition]) -> bool:
+    """Whether a group is to go on anywhere but at the start."""
+    asked = [ConsumerGroupTopicPartitions(group, partitions)]
+    (answer,) = admin.list_consumer_group_offsets(asked, request_timeout=TIMEOUT_SECONDS).values()
+    return any(each.offset > 0 for each in answer.result().topic_partitions)
 
 
 def _empty(ours: Settings, changelog: str, partitions: int) -> int:

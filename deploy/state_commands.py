@@ -6,7 +6,7 @@ import typer
 
 from agents.domains import DOMAINS
 from deploy.reach import asked, reached, unknown
-from deploy.state import StillRunning, forget_state
+from deploy.state import NothingKept, StillRunning, forget_state
 from streams.settings import settings
 
 app = typer.Typer(no_args_is_help=True, help="Give up what workers remember of a topic that is no longer the one it was.")
@@ -24,7 +24,8 @@ def forget(domain: Annotated[str, typer.Argument(help=f"One of {', '.join(DOMAIN
     A worker that finds another topic than the one its state is of says so and stops: this accepts it. Windows and alerts of what is read
     again have the ids they had, so nothing is stored twice. Stop the domain's workers first.
 
-    Exit status 0: forgotten. 1: workers are running, or there is no such domain. 2: Kafka does not answer; run it again, for all of it.
+    Exit status 0: forgotten. 1: workers are running, there is nothing to forget, or no such domain. 2: Kafka does not answer; run it
+    again, for all of it.
     """
     if domain not in DOMAINS:
         raise unknown(f"no domain {domain}; there are {', '.join(DOMAINS)}")
@@ -33,8 +34,8 @@ def forget(domain: Annotated[str, typer.Argument(help=f"One of {', '.join(DOMAIN
     try:
         with reached():
             keys = forget_state(settings(), source)
-    except StillRunning as running:
-        raise unknown(str(running)) from running
+    except (StillRunning, NothingKept) as refusal:
+        raise unknown(str(refusal)) from refusal
     for changelog, count in keys.items():
         typer.echo(f"emptied {changelog} ({count} keys)")
     typer.echo(f"{source.topic} is read from its first record on when {domain}'s workers start.")

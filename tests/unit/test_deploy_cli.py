@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.cli import app
+from deploy.mqtt_client import NoAnswer, Unwelcome
 
 
 def run(*words):
@@ -95,6 +96,16 @@ def test_a_full_disk_is_told_in_a_line():
     with open("/dev/full", "w") as full:
         done = subprocess.run([*HEADRACE, "rules", "columns"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "output: No space left on device\n")
+
+
+@pytest.mark.parametrize(("refusal", "status"), [(NoAnswer("h does not answer"), 2), (Unwelcome("h refuses: Not authorized"), 1)])
+def test_a_broker_that_does_not_answer_is_told_apart_from_one_that_refuses(monkeypatch, refusal, status):
+    def connected(_):
+        raise refusal
+
+    monkeypatch.setattr("deploy.publish_command.connected", connected)
+    done = run("publish", "a/b", "1")
+    assert (done.exit_code, done.output.startswith(f"{refusal}: headrace up")) == (status, True), done.output
 
 
 def test_what_the_system_refuses_is_told_in_a_line(monkeypatch):
