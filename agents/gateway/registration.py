@@ -2,7 +2,8 @@
 
 import csv
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from io import StringIO
 from typing import Any, Final, NamedTuple
 
@@ -10,10 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from agents.devices.device_id import DeviceId
 from schemas.bounds import METADATA_BYTES, METADATA_MEMBERS
+from schemas.quoting import quoted
 
 REQUIRED: Final = ("device_id", "device_type")
 _FIELDS: Final = (*REQUIRED, "tenant_id", "protocol", "latitude", "longitude", "district", "firmware")
 """Columns of a file; any other is metadata."""
+_SLIP: Final = 0.88
+"""How like each other two names are that differ by a letter; `lattitude` and `latitude` are 0.94."""
 
 
 class Registration(BaseModel):
@@ -68,10 +72,8 @@ def from_csv(text: str, unless_said: Mapping[str, str]) -> tuple[list[Registrati
     except csv.Error as wrong:
         return [], [Misfit(1, f"the first line names the columns, and cannot be read: {wrong}")]
     table.fieldnames = columns
-    if twice := [name for name, times in Counter(columns).items() if times > 1]:
-        return [], [Misfit(1, f"the first line names the columns, and has {', '.join(twice)} twice")]
-    if missing := [name for name in REQUIRED if name not in columns and not unless_said.get(name)]:
-        return [], [Misfit(1, f"the first line names the columns, and has no {', '.join(missing)}")]
+    if wrong_columns := next(_wrong(columns, unless_said), ""):
+        return [], [Misfit(1, f"the first line names the columns, and {wrong_columns}")]
     found: dict[str, Registration] = {}
     misfits: list[Misfit] = []
     try:
@@ -87,6 +89,24 @@ def from_csv(text: str, unless_said: Mapping[str, str]) -> tuple[list[Registrati
     except csv.Error as wrong:
         misfits.append(Misfit(table.reader.line_num, str(wrong)))
     return [*found.values()], misfits
+
+
+def _wrong(columns: Sequence[str], unless_said: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong with the names of a file's columns."""
+    if parted := [sign for sign in (";", "\t") if len(columns) == 1 and sign in columns[0]]:
+        yield f"needs commas between them, not {quoted(parted[0])}"
+    if twice := [name for name, times in Counter(columns).items() if name and times > 1]:
+        yield f"has {', '.join(twice)} twice"
+    if columns and not all(columns):
+        yield f"has no name for column {columns.index('') + 1}"
+    for name in columns:
+        if name in Registration.model_fields.keys() - {*_FIELDS}:
+            yield f"cannot have {name}, which is not said in a file"
+        near = get_close_matches(name.lower(), _FIELDS, 1, _SLIP)
+        if name not in _FIELDS and near:
+            yield f"has {quoted(name)}; did you mean {near[0]}?"
+    if missing := [name for name in REQUIRED if name not in columns and not unless_said.get(name)]:
+        yield f"has no {', '.join(missing)}"
 
 
 def problem(wrong: ValueError) -> str:

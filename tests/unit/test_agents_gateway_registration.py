@@ -41,3 +41,26 @@ def test_a_file_that_is_no_table_is_refused_where_it_ends_to_be():
 def test_metadata_is_bounded_as_it_is_part_of_a_record_and_of_pages(metadata):
     with pytest.raises(ValidationError, match="at most 50 of 16384 are kept"):
         Registration(device_id="a", device_type="b", tenant_id="c", metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ("device_id;device_type", "needs commas between them, not ';'"),
+        ("device_id\tdevice_type", r"needs commas between them, not '\t'"),
+        ("Device_ID,device_type", "has 'Device_ID'; did you mean device_id?"),
+        ("device_id,device_type,lattitude", "has 'lattitude'; did you mean latitude?"),
+        ("device_id,device_type,Longitude", "has 'Longitude'; did you mean longitude?"),
+        ("device_id,device_type,retired", "cannot have retired, which is not said in a file"),
+        ("device_id,device_type,registered_at", "cannot have registered_at, which is not said in a file"),
+        ("device_id,device_type,", "has no name for column 3"),
+    ],
+)
+def test_a_column_that_would_be_metadata_by_a_slip_is_refused(columns, said):
+    assert from_csv(f"{columns}\nl-1,street_light,5\n", {}) == ([], [Misfit(1, f"the first line names the columns, and {said}")])
+
+
+@pytest.mark.parametrize("name", ["pole", "firmware_version", "district_name", "lat", "type"])
+def test_a_column_of_another_name_is_metadata(name):
+    (device,), misfits = from_csv(f"device_id,device_type,{name}\nl-1,street_light,5\n", {"tenant_id": "default"})
+    assert (device.metadata, misfits) == ({name: "5"}, [])
