@@ -20,7 +20,7 @@ from streams.clickhouse_errors import ClickHouseAway, TooMuch
 from streams.openapi import page
 from streams.peers import RETRY_SECONDS, ByAll, ByKey, NoAnswer, forward, forward_to_others, is_from_peer, owner
 from streams.web import asks_for
-from streams.worker.bodies import Unreadable, unpacked
+from streams.worker.bodies import Unreadable, received
 from streams.worker.threads import Busy, Threads
 
 DESCRIPTION: Final = "/openapi.json"
@@ -115,7 +115,7 @@ async def _given(request: web.Request) -> object:
         problem = f"a body of {request.content_type} is not read: send JSON as Content-Type: application/json"
         raise Unreadable(problem, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     if request.method == "POST":
-        given = json_text.loads(await unpacked(request))
+        given = json_text.loads(await received(request))
     else:
         given = {name: _zoned(text) for name, text in request.query.items()}
     return {**given, **request.match_info} if isinstance(given, dict) else given

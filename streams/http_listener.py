@@ -46,7 +46,7 @@ class HttpListener(Service):
         pages.router.add_post("/messages", self._batch)
         pages.router.add_post("/messages/{topic:.+}", self._single)
         self._commands.mount(pages)
-        self._runner = web.AppRunner(pages, access_log=None, shutdown_timeout=STOP_SECONDS)
+        self._runner = web.AppRunner(pages, access_log=None, shutdown_timeout=STOP_SECONDS, auto_decompress=False)
         await self._runner.setup()
         with binding(self._place, "HEADRACE_GATEWAY_HTTP"):
             await web.SockSite(self._runner, Listening.at(*self._place), ssl_context=self._tls).start()

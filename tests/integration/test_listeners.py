@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import resource
 import socket
+import zlib
 from contextlib import ExitStack, asynccontextmanager, closing
 from uuid import uuid4
 
@@ -133,6 +134,9 @@ def test_an_item_that_is_no_message_costs_itself_alone(settings, client, device)
         ({"Content-Encoding": "snappy"}, b'{"value": 1}', 415),
         ({"Content-Encoding": "x-gzip"}, b'{"value": 1}', 415),
         ({"Content-Encoding": "gzip"}, gzip.compress(b'{"value": 1}', mtime=0), 202),
+        ({"Content-Encoding": "GZIP"}, gzip.compress(b"21.5", mtime=0)[:13], 400),
+        ({"Content-Encoding": "gzip"}, gzip.compress(bytes(5 << 20), mtime=0), 413),
+        ({"Content-Encoding": "deflate"}, zlib.compress(b'{"value": 1}'), 202),
         ({"Content-Type": "application/senml+json"}, b'{"value": 1}', 202),
         ({"Content-Type": "application/json; charset=utf-16"}, '{"value": 1}'.encode("utf-16"), 415),
         ({"Content-Type": "image/png"}, b'{"value": 1}', 415),
