@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 from deploy.embedded.artifacts import fetch, pins, unpack
 from deploy.embedded.errors import StackError
 from deploy.embedded.java import JavaService
-from streams.settings import Settings
 from streams.worker.addresses import shown
 
 API: Final = "/apis/ccompat/v7"
@@ -20,15 +19,6 @@ class Registry(JavaService):
     """The schema registry; clients reach it at the setting `registry`."""
 
     name: ClassVar[str] = "registry"
-
-    def __init__(self, settings: Settings) -> None:
-        """StackError where the setting names another path than it serves."""
-        super().__init__(settings)
-        if urlsplit(settings.registry).path.rstrip("/") != API:
-            raise StackError(
-                f"HEADRACE_REGISTRY is {shown(settings.registry)!r}; the local registry serves its API at {API}: "
-                f"set HEADRACE_REGISTRY=http://{self.host}:{self.port}{API}."
-            )
 
     @property
     def heap_mb(self) -> int:
@@ -47,7 +37,12 @@ class Registry(JavaService):
         return ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
 
     def command(self) -> list[str]:
-        """The Quarkus runner's command line."""
+        """The Quarkus runner's command line. StackError where the setting names another path than it serves."""
+        if urlsplit(self.settings.registry).path.rstrip("/") != API:
+            raise StackError(
+                f"HEADRACE_REGISTRY is {shown(self.settings.registry)!r}; the local registry serves its API at {API}: "
+                f"set HEADRACE_REGISTRY=http://{self.host}:{self.port}{API}."
+            )
         (runner,) = self.archives
         return [*self.recording_java(), f"-Xmx{self.heap_mb}m", "-jar", str(runner)]
 

@@ -100,11 +100,13 @@ def test_a_taken_port_is_reported_with_who_has_it_and_what_to_set():
 @pytest.mark.parametrize("path", ["", "/", "/apis/registry/v3", "/apis/ccompat"])
 def test_a_registry_setting_without_the_path_of_the_local_one_is_refused_with_the_one_to_set(path, tmp_path):
     with pytest.raises(StackError, match=re.escape("set HEADRACE_REGISTRY=http://127.0.0.1:18081/apis/ccompat/v7")):
-        Registry(Settings(registry=f"http://127.0.0.1:18081{path}", data=tmp_path))
+        Registry(Settings(registry=f"http://127.0.0.1:18081{path}", data=tmp_path)).start()
 
 
-def test_the_path_of_the_local_registry_may_end_in_a_slash(tmp_path):
-    assert Registry(Settings(registry="http://127.0.0.1:18081/apis/ccompat/v7/", data=tmp_path)).port == 18081
+def test_the_path_of_the_local_registry_may_end_in_a_slash(monkeypatch, tmp_path):
+    monkeypatch.setattr(Registry, "archives", [tmp_path / "runner.jar"])
+    monkeypatch.setattr(Registry, "recording_java", lambda _: ["java"])
+    assert Registry(Settings(registry="http://127.0.0.1:18081/apis/ccompat/v7/", data=tmp_path)).command()
 
 
 def test_free_ports_differ_and_can_be_bound():
