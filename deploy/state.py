@@ -2,10 +2,11 @@
 
 import asyncio
 from contextlib import closing
-from typing import Final
+from typing import Any, Final
 
-from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from schemas.catalog import Contract, in_kafka
 from streams.access import quiet
@@ -25,6 +26,12 @@ class StillRunning(Exception):
     """Workers of the group run, and would write their state again."""
 
 
+def _moves(error: BaseException) -> bool:
+    """Whether the group's coordinator is on its way, as for some moments after the broker started."""
+    moving = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE)
+    return isinstance(error, KafkaException) and error.args[0].code() in moving
+
+
 def forget_state(ours: Settings, source: Contract) -> dict[str, int]:
     """Keys removed by changelog. Raises StillRunning, NothingKept, KafkaException, DeliveryFailed.
 
@@ -33,8 +40,8 @@ def forget_state(ours: Settings, source: Contract) -> dict[str, int]:
     admin = AdminClient(quiet(ours.kafka, ours))
     # a changelog's name is <app>-<table>-changelog, the app's name that of its group
     groups = {in_kafka(ours.tenant, changelog.partition("-")[0]) for changelog in source.changelogs}
-    for group, answer in admin.describe_consumer_groups([*groups], request_timeout=TIMEOUT_SECONDS).items():
-        found = answer.result()
+    for group in groups:
+        found = _described(admin, group)
         if found.state not in ENDED:
             raise StillRunning(f"{len(found.members)} workers of {group} are running: stop them first. One that was killed leaves in 10 s.")
     emptied = {changelog: _empty(ours, changelog, source.partitions) for changelog in source.changelogs}
@@ -47,9 +54,15 @@ def forget_state(ours: Settings, source: Contract) -> dict[str, int]:
     return emptied
 
 
+@retry(retry=retry_if_exception(_moves), stop=stop_after_delay(TIMEOUT_SECONDS), wait=wait_fixed(0.2), reraise=True)
+def _described(admin: AdminClient, group: str) -> Any:  # noqa: ANN401  # confluent-kafka does not export its type
+    (answer,) = admin.describe_consumer_groups([group], request_timeout=TIMEOUT_SECONDS).values()
+    return answer.result()
+
+
 def _committed(admin: AdminClient, group: str, partitions: list[TopicPartition]) -> bool:
     """Whether a group is to go on anywhere but at the start."""
-    asked = [ConsumerGroupTopicPartitions(group, partitions)]
+    asked = [ConsumerGroupTopicPartitions(group, [TopicPartition(each.topic, each.partition) for each in partitions])]
     (answer,) = admin.list_consumer_group_offsets(asked, request_timeout=TIMEOUT_SECONDS).values()
     return any(each.offset > 0 for each in answer.result().topic_partitions)
 

@@ -95,6 +95,12 @@ def test_what_is_no_domain_cannot_be_forgotten(kafka):
     assert (status, "there are factory, city, districts" in said) == (1, True)
 
 
+def test_state_that_nobody_has_kept_is_not_forgotten(kafka):
+    for _ in range(2):
+        status, said = headrace(kafka, "state", "forget", "districts")
+        assert (status, "there is nothing to forget" in said) == (1, True), said
+
+
 def test_messages_of_a_city_topic_that_was_made_anew_are_no_repeats(kafka, tmp_path):
     with closing(Topics(kafka, "city")) as topics, ExitStack() as left:
         city, sent = City(kafka, topics, int(time.time() * 1000)), 0

@@ -2,11 +2,9 @@
 
 import json
 import warnings
-from unittest.mock import MagicMock
 
 import polars as pl
 import pytest
-from confluent_kafka import ConsumerGroupState, TopicPartition
 from typer.testing import CliRunner
 
 from agents import rulebook
@@ -145,22 +143,6 @@ def test_what_is_said_wrongly_is_told_before_anything_is_asked(monkeypatch, word
     found = CliRunner().invoke(app, words, input=given)
     assert (found.exit_code, type(found.exception)) == (status, SystemExit), found.output
     assert found.stderr
-
-
-@pytest.mark.parametrize(("keys", "offset", "moved"), [(0, -1001, False), (0, 0, False), (0, 7, True), (3, -1001, True)])
-def test_state_that_is_not_kept_is_not_forgotten(monkeypatch, keys, offset, moved):
-    admin, altered = MagicMock(), []
-    group = MagicMock(state=ConsumerGroupState.EMPTY)
-    admin.describe_consumer_groups.side_effect = lambda names, **_: {name: MagicMock(result=lambda: group) for name in names}
-    told = MagicMock(topic_partitions=[TopicPartition("factory.readings", 0, offset)])
-    admin.list_consumer_group_offsets.side_effect = lambda asked, **_: {asked[0].group_id: MagicMock(result=lambda: told)}
-    admin.alter_consumer_group_offsets.side_effect = lambda asked: altered.append(asked) or {}
-    monkeypatch.setattr("deploy.state.AdminClient", lambda _: admin)
-    monkeypatch.setattr("deploy.state._empty", lambda *_: keys)
-    monkeypatch.setattr(state_commands, "asked", lambda: None)
-    found = CliRunner().invoke(app, ["state", "forget", "factory"])
-    assert (found.exit_code, bool(altered)) == (0 if moved else 1, moved), found.output
-    assert moved or found.output == "no state of factory.readings is kept: there is nothing to forget\n"
 
 
 def test_state_is_not_forgotten_while_workers_run(monkeypatch):
