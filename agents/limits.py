@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 from pydantic import Field, FiniteFloat, ValidationError, model_validator
 
-from agents.rowfile import RowModel
+from agents.row_model import RowModel
 from tables.aggregates import GREATEST
 
 NUMBERS: Final = ("minimum", "maximum", "critical", "fast")

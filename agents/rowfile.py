@@ -3,18 +3,16 @@
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 from unicodedata import category
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import ValidationError
 from yaml.reader import ReaderError
 
+from agents.reading import Domain
+from agents.row_model import Unfit
 from schemas.quoting import quoted
-
-if TYPE_CHECKING:
-    from agents.reading import Domain  # whose sensor types are rows
 
 MOST_CHARACTERS: Final = 4_000_000
 """Of a file: PyYAML takes ten seconds for a million."""
@@ -40,33 +38,6 @@ class Refused(Exception):
         self.line, self.column, self.problem = line, column, problem
 
 
-class Unfit(Exception):
-    """What is wrong with a field of a row, `offset` characters from its beginning."""
-
-    def __init__(self, field: str, problem: str, offset: int = 0) -> None:
-        super().__init__(f"{field}: {problem}")
-        self.field, self.offset = field, offset
-
-
-class RowModel(BaseModel):
-    """A row as an operator writes it: with no other fields than it has, and no `yes` where a number is to be."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_no_slip(cls, said: object) -> object:
-        for name, value in said.items() if isinstance(said, dict) else ():
-            known = cls.model_fields.get(name)
-            if known is None:
-                near = get_close_matches(str(name), cls.model_fields, 1)
-                told = f"did you mean {near[0]}?" if near else f"there are {', '.join(cls.model_fields)}"
-                raise Unfit(str(name), f"is no field of a row; {told}")
-            if isinstance(value, bool) and known.annotation in (int, float):
-                raise Unfit(name, "a number is needed; on, off, yes, no, true and false are none")
-        return said
-
-
 @dataclass(frozen=True)
 class RowFile(Generic[Row]):
     """What a file says: rows of one domain."""
@@ -75,7 +46,7 @@ class RowFile(Generic[Row]):
     rows: list[Row]
 
 
-def parse(text: str, name: str, domains: "Mapping[str, Domain]", read: "Callable[[object, Domain], Row]") -> RowFile[Row]:
+def parse(text: str, name: str, domains: Mapping[str, Domain], read: Callable[[object, Domain], Row]) -> RowFile[Row]:
     """Read a file of `domain` and a list called `name`, of which `read` makes rows. Raises Refused at the first that it does not take.
 
     `read` raises pydantic's ValidationError, or Unfit.

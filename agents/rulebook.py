@@ -17,7 +17,8 @@ from agents import rowfile
 from agents.operators.expression import expression
 from agents.outlook import views
 from agents.reading import Domain
-from agents.rowfile import RowFile, RowModel, Unfit
+from agents.row_model import RowModel, Unfit
+from agents.rowfile import RowFile
 from agents.rules import Escalation, Rule, Severity
 from tables import trends
 

@@ -15,7 +15,8 @@ from agents.alerts import Status
 from agents.domains import DOMAINS
 from agents.operators import condition
 from agents.reading import Domain
-from agents.rowfile import Refused, RowFile, Unfit
+from agents.row_model import Unfit
+from agents.rowfile import Refused, RowFile
 from agents.rulebook import Row, parse, stage, with_rows
 from agents.rules import Rule, Severity
 from deploy.operator_files import refusal, text_of

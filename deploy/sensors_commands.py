@@ -9,7 +9,8 @@ import typer
 from agents.domains import DOMAINS
 from agents.limits import NOTICE_MS, NUMBERS, Row
 from agents.reading import Domain
-from agents.rowfile import Refused, RowFile, Unfit, parse
+from agents.row_model import Unfit
+from agents.rowfile import Refused, RowFile, parse
 from deploy.operator_files import refusal, text_of
 from deploy.output.listing import Json, show
 from deploy.reach import reached, unknown

@@ -19,7 +19,7 @@ from agents.gateway.message import Message, Sender, Source, Verdict
 from agents.gateway.payloads import awaited
 from agents.gateway.place import ENVELOPE, Place
 from agents.gateway.waiting import behind
-from agents.rowfile import Unfit
+from agents.row_model import Unfit
 from schemas.catalog import CONTRACTS
 from streams.assembly import App
 from streams.clock import now_ms

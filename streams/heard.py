@@ -7,7 +7,7 @@ from agents.gateway.message import Message, Source
 from agents.gateway.place import Place
 from agents.gateway.presence import STRANGERS
 from agents.gateway.standing import Key
-from agents.rowfile import Unfit
+from agents.row_model import Unfit
 from schemas.bounds import REMEMBERED_BYTES
 
 FRESH_MS: Final = 3_600_000

@@ -10,7 +10,7 @@ from faust.web.drivers.aiohttp import Web
 
 from agents.operators import condition
 from agents.reading import Domain
-from agents.rowfile import Unfit
+from agents.row_model import Unfit
 from agents.rulebook import Row, fit, with_rules
 from agents.rules import Rule
 from schemas.catalog import RULES

@@ -15,7 +15,7 @@ from agents.gateway.sparkplug.nodes import Birth
 from agents.gateway.spoken import Spoken, spoken
 from agents.gateway.terms import Policy
 from agents.gateway.times import whole
-from agents.rowfile import Unfit
+from agents.row_model import Unfit
 from schemas.bounds import (
     DETAIL_LETTERS,
     DEVICE_ID_BYTES,

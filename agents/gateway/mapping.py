@@ -13,7 +13,7 @@ from agents.gateway.layout import Layout
 from agents.gateway.presence import SIGNALS
 from agents.gateway.sparkplug.names import NAMESPACE, Speaker, escaped, speaker
 from agents.gateway.times import ISO, UNITS
-from agents.rowfile import RowModel, Unfit
+from agents.row_model import RowModel, Unfit
 from schemas.bounds import TOPIC_CHARACTERS
 from schemas.catalog import CHANGELOGS, CONTRACTS, ENVELOPE, PRESENCE
 from schemas.codec import Codec

@@ -8,7 +8,7 @@ from agents.gateway.mapping import Priority, Routes, Target
 from agents.gateway.presence import SIGNALS, STRANGERS, Presence, Signal
 from agents.gateway.sparkplug.names import Kind, Node
 from agents.gateway.sparkplug.nodes import Nodes
-from agents.rowfile import Unfit
+from agents.row_model import Unfit
 from schemas.bounds import REMEMBERED_BYTES
 from schemas.catalog import DEFAULT_TENANT, LIGHTS, QUARANTINE, in_kafka
 from schemas.codec import Codec

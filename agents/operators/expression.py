@@ -7,7 +7,7 @@ from typing import Any, Final
 import polars as pl
 
 from agents.operators.tokens import bounded
-from agents.rowfile import Unfit
+from agents.row_model import Unfit
 from schemas.quoting import brief
 
 MOST_STEPS: Final = 100

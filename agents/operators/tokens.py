@@ -7,7 +7,7 @@ hundredths of a second.
 import re
 from typing import Final
 
-from agents.rowfile import Unfit
+from agents.row_model import Unfit
 
 MOST_CHARACTERS: Final = 1_000
 """Longer ones take Polars seconds to read (the time grows with the cube), and very long ones end the process."""

@@ -16,7 +16,7 @@ from agents.gateway.mapping import Routes, Row
 from agents.gateway.message import Post
 from agents.gateway.readings import map_readings
 from agents.gateway.registration import Registration, from_csv
-from agents.rowfile import Unfit
+from agents.row_model import Unfit
 from deploy import registry_commands
 from schemas.catalog import PRESENCE
 from streams.orders import Request

@@ -5,7 +5,7 @@ from paho.mqtt.client import topic_matches_sub
 from pydantic import ValidationError
 
 from agents.gateway.mapping import DEFAULT, MOST_PREFIXES, Routes, Row
-from agents.rowfile import Unfit
+from agents.row_model import Unfit
 
 LEVEL = st.sampled_from(["a", "b", "lights", "x_1"])
 TOPIC = st.lists(LEVEL, min_size=1, max_size=4).map("/".join)

@@ -6,7 +6,7 @@ from agents.gateway.fleet import Fleet
 from agents.gateway.mapping import DEFAULT, MOST_PREFIXES, Routes, Row
 from agents.gateway.place import Place
 from agents.gateway.terms import Terms
-from agents.rowfile import Unfit
+from agents.row_model import Unfit
 from schemas.bounds import REMEMBERED_BYTES
 
 

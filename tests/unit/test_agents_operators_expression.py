@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from agents.factory.domain import FACTORY
 from agents.operators.expression import MOST_STEPS, expression
 from agents.operators.tokens import MOST_CHARACTERS, MOST_DEPTH, MOST_REPEATED
-from agents.rowfile import Unfit
+from agents.row_model import Unfit
 from agents.rulebook import stage
 
 COLUMNS = stage(FACTORY, "readings")

@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 
 from agents.factory.domain import FACTORY
-from agents.rowfile import Refused, Unfit
+from agents.row_model import Unfit
+from agents.rowfile import Refused
 from agents.rulebook import Row, fit, parse, stage, with_rows
 from agents.rules import Severity
 
