@@ -144,7 +144,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         await asyncio.sleep(max(0.0, self._rests_until - time.monotonic()))
         fetcher = consumer._fetcher  # noqa: SLF001  # as the parent does
         waiting = fetcher._records  # noqa: SLF001
-        fetcher.polled = active_partitions
+        fetcher.polled = frozenset(active_partitions)  # Faust changes its own from another thread
         found: Any = {} if waiting else await super()._fetch_records(consumer, active_partitions, timeout, max_records)
         new = {tp: waiting[tp] for tp in waiting if tp in active_partitions and tp not in found}
         by_record = {tp for tp in new if tp.topic not in BATCH_TOPICS}
