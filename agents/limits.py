@@ -48,6 +48,8 @@ class Row(RowModel):
 
     @model_validator(mode="after")
     def _in_order(self) -> "Row":
+        if not self.minimum < self.maximum:
+            raise ValueError(f"maximum {self.maximum:g} is not above minimum {self.minimum:g}")
         if not self.minimum < self.critical <= self.maximum:
             raise ValueError(f"critical {self.critical:g} is not above minimum {self.minimum:g} and up to maximum {self.maximum:g}")
         return self

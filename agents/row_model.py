@@ -1,6 +1,7 @@
 """A row of an operator's file, and what is wrong with one."""
 
 from difflib import get_close_matches
+from typing import get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -14,7 +15,7 @@ class Unfit(Exception):
 
 
 class RowModel(BaseModel):
-    """A row as an operator writes it: with no other fields than it has, and no `yes` where a number is to be."""
+    """A row as an operator writes it: with no other fields than it has, and no text or `yes` where a number is to be."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -27,6 +28,10 @@ class RowModel(BaseModel):
                 near = get_close_matches(str(name), cls.model_fields, 1)
                 told = f"did you mean {near[0]}?" if near else f"there are {', '.join(cls.model_fields)}"
                 raise Unfit(str(name), f"is no field of a row; {told}")
-            if isinstance(value, bool) and known.annotation in (int, float):
-                raise Unfit(name, "a number is needed; on, off, yes, no, true and false are none")
+            kinds = {known.annotation, *get_args(known.annotation)}
+            if kinds & {int, float} and not kinds & {str, type(value)}:
+                if isinstance(value, bool):
+                    raise Unfit(name, "a number is needed; on, off, yes, no, true and false are none")
+                if isinstance(value, str):
+                    raise Unfit(name, "a number is needed; what is quoted is a text")
         return said

@@ -78,18 +78,19 @@ def _tell_of_others(ours: Settings) -> None:
 
 @in_words()
 def status(as_json: Json = False) -> None:
-    """Show what runs and whether it answers; exit code 1 unless everything does."""
+    """Show what runs and whether it answers; exit code 1 unless everything does, and every worker that runs is ready."""
     ours = settings()
-    services = _services(ours)
-    code = int(not all(service.answers() for service in LocalStack(ours).services))
+    services, found = _services(ours), [*running(ours)]
+    is_well = all(service.answers() for service in LocalStack(ours).services) and all(each.ready for each in found)
+    code = int(not is_well)
     if as_json:
-        found = [each._asdict() for each in running(ours)]
-        show_json({"data": ours.data.resolve(), "services": [each._asdict() for each in services], "workers": found})
+        workers = [each._asdict() for each in found]
+        show_json({"data": ours.data.resolve(), "services": [each._asdict() for each in services], "workers": workers})
         raise typer.Exit(code)
     console.print(_table(services))
-    workers = [(each.name, each.state, each.url, each.pid or "", each.lag if each.lag is not None else "") for each in running(ours)]
-    if workers:
-        show(("worker", "state", "address", "pid", "records behind"), workers, workers, as_json=False)
+    if found:
+        rows = [(each.name, each.state, each.url, each.pid or "", each.lag if each.lag is not None else "") for each in found]
+        show(("worker", "state", "address", "pid", "records behind"), rows, rows, as_json=False)
     else:
         console.print("No worker runs here: faust -A streams.factory worker -l info starts one.", highlight=False, soft_wrap=True)
     if not control.supervisor(ours) and processes.find(ours.data):

@@ -85,15 +85,18 @@ def is_free(host: str, port: int) -> bool:
 
 
 def listener(port: int) -> str:
-    """Who has a port, in words: also of which stack it is."""
+    """Who has a port, in words: also of which stack it is, and that it is no listener but a connection that was given the port."""
     try:
-        pids = [c.pid for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and tuple(c.laddr)[1:] == (port,) and c.pid]
-        process = psutil.Process(pids[0])
+        holders = [c for c in psutil.net_connections("tcp") if tuple(c.laddr)[1:] == (port,) and c.pid]
+        holder = min(holders, key=lambda c: c.status != psutil.CONN_LISTEN)
+        process = psutil.Process(holder.pid)
         if ours := processes.belonging(process.pid):
             folder, service = ours
-            return (
-                f"{service} (pid {process.pid}) of Headrace's own stack in {folder}, which HEADRACE_DATA={shlex.quote(str(folder))} names"
-            )
-        return f"{process.name()} (pid {process.pid}: {' '.join(process.cmdline())[:120]})"
-    except (psutil.Error, IndexError):
-        return "another program, of another user"
+            who = f"{service} (pid {process.pid}) of Headrace's own stack in {folder}, which HEADRACE_DATA={shlex.quote(str(folder))} names"
+        else:
+            who = f"{process.name()} (pid {process.pid}: {' '.join(process.cmdline())[:120]})"
+    except (psutil.Error, ValueError):
+        return "a program that cannot be seen from here, or a connection that has just ended"
+    if holder.status == psutil.CONN_LISTEN:
+        return who
+    return f"a connection of {who}: the system gives its connections such ports, one below 30000 stays free"

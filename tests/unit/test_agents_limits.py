@@ -94,7 +94,7 @@ def test_a_reading_is_fit_from_when_its_type_is_in_force():
     [
         ({"name": "a/b"}, "name"),
         ({"name": "Flow"}, "name"),
-        ({"minimum": 400.0}, "critical 350 is not above minimum 400"),
+        ({"minimum": 400.0}, "maximum 400 is not above minimum 400"),
         ({"critical": 401.0}, "up to maximum 400"),
         ({"maximum": 10_000.0}, "maximum"),
         ({"maximum": float("inf")}, "maximum"),

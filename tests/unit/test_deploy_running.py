@@ -4,6 +4,7 @@ import sys
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -91,6 +92,15 @@ def test_status_shows_each_worker_with_its_state_and_what_it_has_to_read(ours, m
     (factory,) = (line.split() for line in said if line.startswith("factory"))
     assert factory == ["factory", "ready", url, str(process.pid), "7"]
     assert any(line.startswith("desk") and "not ready: kafka" in line for line in said)
+
+
+def test_status_exits_with_0_only_if_every_worker_is_ready(ours, monkeypatch):
+    monkeypatch.setattr(commands, "settings", lambda: ours)
+    monkeypatch.setattr(commands, "LocalStack", lambda _: SimpleNamespace(services=()))
+    monkeypatch.setattr(commands, "_services", lambda _: [])
+    for says, code in ((READY, 0), (UNREADY, 1)):
+        with worker(says):
+            assert CliRunner().invoke(app, ["status", "--json"]).exit_code == code
 
 
 def test_what_answers_something_else_is_told_and_workers_of_another_kafka_are_not_ours(ours):

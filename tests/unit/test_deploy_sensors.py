@@ -21,6 +21,8 @@ sensors:
         ("maximum: 400", "maximum: 40000", "6:14", "less than or equal to 8192"),
         ("fast: 80", "fast: quick", "8:11", "fast"),
         ("fast: 80", "fast: yes", "8:11", "fast: a number is needed; on, off, yes, no, true and false are none"),
+        ("critical: 350", 'critical: "350"', "7:16", "critical: a number is needed; what is quoted is a text"),
+        ("maximum: 400", "maximum: -400", "3:5", "maximum -400 is not above minimum 0"),
         ("minimum: 0", "minimum: no", "5:14", "minimum: a number is needed; on, off, yes, no, true and false are none"),
         ("critical: 350", "critcal: 350", "7:14", "critcal: is no field of a row; did you mean critical?"),
         ("unit: l/min", r'unit: "\ud800"', "4:12", r"'\ud800' is no character of a text: take it out"),
