@@ -91,7 +91,7 @@ class Limits:
         self._latest = self._history.unique("sensor_type", keep="last", maintain_order=True).drop("in_force_at")
         self._row = {name: row for row, name in enumerate(self._latest["sensor_type"].to_list())}
         self._columns = [(column.name, column.dtype, [*column.to_list(), None]) for column in self._latest.drop("sensor_type")]
-        """The last value of each: of a type that is not known."""
+        """Name, type and values of each column; the last value is that of a sensor type that is not known."""
         self._bounds: dict[str, list[tuple[int, Bounds | None]]] = {}
         for name, since, minimum, maximum in self._history.select("sensor_type", "in_force_at", "minimum", "maximum").iter_rows():
             bounds = None if minimum is None else Bounds(minimum, maximum)

@@ -1,7 +1,8 @@
 """A row of an operator's file, and what is wrong with one."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import get_args
+from typing import Final, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -12,6 +13,12 @@ class Unfit(Exception):
     def __init__(self, field: str, problem: str, offset: int = 0) -> None:
         super().__init__(f"{field}: {problem}")
         self.field, self.offset = field, offset
+
+
+_NO_NUMBERS: Final[Mapping[type, str]] = {
+    bool: "on, off, yes, no, true and false are none",
+    str: "what is quoted is a text",
+}
 
 
 class RowModel(BaseModel):
@@ -29,9 +36,6 @@ class RowModel(BaseModel):
                 told = f"did you mean {near[0]}?" if near else f"there are {', '.join(cls.model_fields)}"
                 raise Unfit(str(name), f"is no field of a row; {told}")
             kinds = {known.annotation, *get_args(known.annotation)}
-            if kinds & {int, float} and not kinds & {str, type(value)}:
-                if isinstance(value, bool):
-                    raise Unfit(name, "a number is needed; on, off, yes, no, true and false are none")
-                if isinstance(value, str):
-                    raise Unfit(name, "a number is needed; what is quoted is a text")
+            if kinds & {int, float} and not kinds & {str, type(value)} and (why := _NO_NUMBERS.get(type(value))):
+                raise Unfit(name, f"a number is needed; {why}")
         return said

@@ -4,12 +4,12 @@ import asyncio
 from contextlib import closing
 from typing import Any, Final
 
-from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
-from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from schemas.catalog import Contract, in_kafka
 from streams.access import quiet
+from streams.kafka.coordinator import once_loaded
 from streams.producer import deliver
 from streams.reader import TopicReader
 from streams.settings import Settings
@@ -24,12 +24,6 @@ class NothingKept(Exception):
 
 class StillRunning(Exception):
     """Workers of the group run, and would write their state again."""
-
-
-def _moves(error: BaseException) -> bool:
-    """Whether the group's coordinator is on its way, as for some moments after the broker started."""
-    moving = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE)
-    return isinstance(error, KafkaException) and error.args[0].code() in moving
 
 
 def forget_state(ours: Settings, source: Contract) -> dict[str, int]:
@@ -54,7 +48,7 @@ def forget_state(ours: Settings, source: Contract) -> dict[str, int]:
     return emptied
 
 
-@retry(retry=retry_if_exception(_moves), stop=stop_after_delay(TIMEOUT_SECONDS), wait=wait_fixed(0.2), reraise=True)
+@once_loaded(TIMEOUT_SECONDS)
 def _described(admin: AdminClient, group: str) -> Any:  # noqa: ANN401  # confluent-kafka does not export its type
     (answer,) = admin.describe_consumer_groups([group], request_timeout=TIMEOUT_SECONDS).values()
     return answer.result()

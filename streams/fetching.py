@@ -18,8 +18,8 @@ from faust.types import TP
 from streams.batches import BATCH_TOPICS, Batch, BatchRecords, OneBatch
 
 # How long the broker may hold a fetch that finds nothing. aiokafka asks a broker one thing at a time: while it waits for partitions
-# without traffic, those whose records are used up wait with them. Where it asks for all that anybody takes, it asks seldom, and where
-# nothing lies fetched that somebody may take later, it asks very seldom.
+# without traffic, those whose records are used up wait with them. A request for all partitions that are polled holds up none of them and
+# may wait longer, and longer still if no fetched records lie here of partitions that may be polled later.
 FETCH_WAIT_MS: Final = 50
 FETCH_ALL_WAIT_MS: Final = 500
 FETCH_IDLE_WAIT_MS: Final = 2_000
@@ -55,7 +55,7 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]  # aiokafka is untyped
         self._found_at: dict[float, float] = {}
         """When topics of each time of gathering last gave records."""
         self._others_found_at = 0.0
-        """When a topic did that is not gathered by the broker."""
+        """When topics that the broker does not gather last gave records."""
         self._rates: dict[float, float] = {}
         """Records a second of topics of each time of gathering, over the last second or so."""
         self._counted_at = time.monotonic()
@@ -80,8 +80,8 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]  # aiokafka is untyped
             return 0.0
         return self._found_at.get(seconds, 0.0) + seconds
 
-    def _made_by(self, topic: str) -> float:
-        """Until when the broker is to gather what comes in the topic, on the monotonic clock."""
+    def _gathered_until(self, topic: str) -> float:
+        """Until when the broker gathers the topic's records, on the monotonic clock."""
         seconds = BATCH_TOPICS.gathered_seconds(topic)
         is_gathered = _is_made_here(seconds) and self._rates.get(seconds, 0.0) < MADE_HERE_RATE
         return self._others_found_at + seconds if is_gathered else 0.0
@@ -104,7 +104,7 @@ class Fetcher(fetcher.Fetcher):  # type: ignore[misc]  # aiokafka is untyped
         else:  # changelogs of this worker's own partitions lie fetched until the next assignment
             longest_ms = FETCH_ALL_WAIT_MS if self._records else FETCH_IDLE_WAIT_MS
         wait = min(rest, longest_ms / 1000)
-        gathers = max(map(self._made_by, topics), default=0.0) - now
+        gathers = max(map(self._gathered_until, topics), default=0.0) - now
         for _, request in requests:
             # they have no other way
             request._max_wait_ms = math.ceil(1000 * (min(wait, gathers) if gathers > 0 else wait))  # noqa: SLF001

@@ -15,7 +15,7 @@ from streams.batches import BATCH_TOPICS
 from streams.clock import now_ms
 from streams.credentials import arguments
 
-# How long a look for changes may wait here; the fetcher itself says how long at the broker.
+# How long a look for changes waits for one; how long the broker does is the fetcher's.
 POLL_MS: Final = 5_000
 
 Take = Callable[[pl.DataFrame, Sequence[Reject]], None]

@@ -105,8 +105,8 @@ class Ingest(Service):
                 self._pass_on(others)
             if ours:
                 await self._take(ours)
-            if 0 < len(ours) < FEW_READINGS:
-                await asyncio.sleep(PACE_SECONDS)
+                if len(ours) < FEW_READINGS:
+                    await asyncio.sleep(PACE_SECONDS)
 
     def _fresh(self, arrivals: Sequence[Arrival]) -> Sequence[Arrival]:
         """What devices say now."""

@@ -27,8 +27,7 @@ def require_port(name: str, host: str, port: int) -> None:
     """StackError if something listens on a service's port."""
     if not is_free(host, port):
         raise StackError(
-            f"Port {port}, which {name} needs, is taken by {listener(port)}. "
-            f"Stop that, or choose another port with HEADRACE_{name.upper()}."
+            f"Port {port}, which {name} needs, is taken by {holder(port)}. Stop that, or choose another port with HEADRACE_{name.upper()}."
         )
 
 
@@ -84,12 +83,12 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def listener(port: int) -> str:
-    """Who has a port, in words: also of which stack it is, and that it is no listener but a connection that was given the port."""
+def holder(port: int) -> str:
+    """Who has a port, in words: which process, of which stack, and whether it listens there or the port is its end of a connection."""
     try:
-        holders = [c for c in psutil.net_connections("tcp") if tuple(c.laddr)[1:] == (port,) and c.pid]
-        holder = min(holders, key=lambda c: c.status != psutil.CONN_LISTEN)
-        process = psutil.Process(holder.pid)
+        ends = [c for c in psutil.net_connections("tcp") if tuple(c.laddr)[1:] == (port,) and c.pid]
+        end = min(ends, key=lambda c: c.status != psutil.CONN_LISTEN)
+        process = psutil.Process(end.pid)
         if ours := processes.belonging(process.pid):
             folder, service = ours
             who = f"{service} (pid {process.pid}) of Headrace's own stack in {folder}, which HEADRACE_DATA={shlex.quote(str(folder))} names"
@@ -97,6 +96,6 @@ def listener(port: int) -> str:
             who = f"{process.name()} (pid {process.pid}: {' '.join(process.cmdline())[:120]})"
     except (psutil.Error, ValueError):
         return "a program that cannot be seen from here, or a connection that has just ended"
-    if holder.status == psutil.CONN_LISTEN:
+    if end.status == psutil.CONN_LISTEN:
         return who
     return f"a connection of {who}: the system gives its connections such ports, one below 30000 stays free"

@@ -25,7 +25,7 @@ def prometheus(port: int = typer.Option(19090, min=1, max=65535, help="Port on 1
     folder. Where Prometheus is not installed, Debian's package is fetched once (20 MB), without being root.
     """
     if not preflight.is_free("127.0.0.1", port):
-        raise StackError(f"Port {port} is taken by {preflight.listener(port)}. Stop that, or choose another port with --port.")
+        raise StackError(f"Port {port} is taken by {preflight.holder(port)}. Stop that, or choose another port with --port.")
     binary = program("prometheus")
     data = settings().data / "prometheus"
     private(data)

@@ -12,8 +12,7 @@ from pathlib import Path
 import httpx
 import orjson
 import polars as pl
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from agents.factory.domain import FACTORY
 from agents.letters import dead_letters, late_records
@@ -26,6 +25,7 @@ from schemas.registry import Registry
 from schemas.wire import decode, encode
 from streams.access import quiet
 from streams.batches import Batch
+from streams.kafka.coordinator import once_loaded
 
 CHANGELOG = next(iter(CHANGELOGS))
 PATIENCE = 240  # a busy machine may take three times as long as a quiet one
@@ -92,12 +92,6 @@ def wait(condition, otherwise, patience=PATIENCE, worker=None):
         time.sleep(max(0.1, 2 * (time.monotonic() - looked_at)))  # some look at a whole topic, and others work meanwhile
 
 
-def _moves(error):
-    """Whether the group's coordinator is on its way: for some moments after the broker started."""
-    moving = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE)
-    return isinstance(error, KafkaException) and error.args[0].code() in moving
-
-
 class Topics:
     """Reads topics and a group's offsets without joining the group."""
 
@@ -114,7 +108,7 @@ class Topics:
         partitions = self.consumer.list_topics(topic, timeout=10).topics[topic].partitions
         return {p: self.consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions}
 
-    @retry(retry=retry_if_exception(_moves), stop=stop_after_delay(PATIENCE), wait=wait_fixed(0.2), reraise=True)
+    @once_loaded(PATIENCE)
     def committed(self, topic=READINGS.topic):
         name = in_kafka(self.settings.tenant, topic)
         positions = self.consumer.committed([TopicPartition(name, p) for p in self.ends(topic)], timeout=10)

@@ -22,7 +22,7 @@ from deploy.embedded.preflight import free_ports
 from schemas.catalog import COMMAND_EVENTS, COMMANDS, DEAD_LETTERS
 from streams.mqtt import connect
 from tests.conformance.test_protocols import let_in, made
-from tests.integration.line import PATIENCE, Topics, Worker, headrace, http, produce, sample, wait
+from tests.integration.line import PATIENCE, Topics, Worker, headrace, http, is_ready, produce, sample, wait
 
 LIGHTS = 50
 COAP_SECONDS = 15  # then a device asks anew: over UDP it does not hear that the gateway has forgotten it
@@ -51,12 +51,7 @@ class Gateway:
         self.start()
 
     def is_ready(self):
-        try:
-            return (
-                http.get(f"http://127.0.0.1:{self.port}/ready", timeout=30).is_success and "coap_listening" in self.worker.log.read_text()
-            )
-        except httpx.TransportError:
-            return False
+        return is_ready(self.worker) and "coap_listening" in self.worker.log.read_text()
 
     def ask(self, command, **request):
         answer = http.post(f"http://127.0.0.1:{self.port}/api/commands", json={"command": command, **request}, timeout=30)

@@ -111,10 +111,10 @@ def test_the_path_of_the_local_registry_may_end_in_a_slash(monkeypatch, tmp_path
 
 def test_a_connection_that_was_given_a_port_is_not_taken_for_a_program_that_listens_there():
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as connection:
-        assert preflight.listener(server.getsockname()[1]).startswith(psutil.Process().name())
-        assert preflight.listener(connection.getsockname()[1]).startswith("a connection of ")
+        assert preflight.holder(server.getsockname()[1]).startswith(psutil.Process().name())
+        assert preflight.holder(connection.getsockname()[1]).startswith("a connection of ")
     (nobodys,) = preflight.free_ports(1)
-    assert "cannot be seen from here" in preflight.listener(nobodys)
+    assert "cannot be seen from here" in preflight.holder(nobodys)
 
 
 def test_free_ports_differ_and_can_be_bound():
